@@ -1,0 +1,167 @@
+//! What a first start fills the tables with: the built-in roles, tokens, and demo data that the
+//! published examples work on.
+
+use crate::credentials::Credentials;
+use anyhow::{Context, Result};
+use shared::model::{
+    Bucket, BucketId, Client, ClientId, Role, RoleId, SignUp, Timestamp, TokenRecord, Whitelist,
+};
+use shared::secret::Token;
+use shared::store::{Registered, Store};
+
+/// Affiliate of the published Leads examples.
+pub const AFFILIATE: &str = "1234567890";
+/// Affiliate of the published Sign Up example.
+pub const SIGN_UP_AFFILIATE: &str = "AFF-123";
+/// The published Sign Up example's source, assigned to a bucket of either affiliate.
+pub const SOURCE: &str = "facebook_ads";
+/// The demo affiliate's bucket with sources.
+pub const BUCKET: &str = "69ce5200741e8f2238320001";
+
+const LEADS: i64 = 60;
+
+/// The demo buckets: id, name, affiliate, sources.
+const BUCKETS: [(&str, &str, &str, &[&str]); 4] = [
+    (BUCKET, "Campaigns", AFFILIATE, &[SOURCE, "google_ads"]),
+    ("69ce5200741e8f2238320002", "Direct", AFFILIATE, &[]),
+    ("69ce5200741e8f2238320003", "Campaigns", SIGN_UP_AFFILIATE, &[SOURCE]),
+    ("69ce5200741e8f2238320004", "Direct", SIGN_UP_AFFILIATE, &[]),
+];
+
+/// Creates the built-in roles that are missing; those that were changed stay as they are.
+///
+/// # Errors
+/// DynamoDB failed.
+pub async fn create_roles(store: &Store) -> Result<()> {
+    let existing = store.roles().await?;
+    for role in Role::built_in().iter().filter(|role| existing.iter().all(|known| known.id != role.id)) {
+        store.put_role(role).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the tokens that the data directory knows and the tables still have; makes the others.
+///
+/// # Errors
+/// DynamoDB failed.
+pub async fn create_tokens(store: &Store, known: Credentials, demo: bool) -> Result<Credentials> {
+    let admin = Some(known.admin_token).filter(|token| !token.is_empty());
+    let mut kept = Credentials {
+        admin_token: token(store, admin, "Local administrator", Role::ADMINISTRATOR, &[]).await?,
+        ..Credentials::default()
+    };
+    if demo {
+        let affiliates = [AFFILIATE, SIGN_UP_AFFILIATE];
+        kept.partner_token =
+            Some(token(store, known.partner_token, "Demo partner", Role::PARTNER, &affiliates).await?);
+        kept.signup_key =
+            Some(token(store, known.signup_key, "Demo landing page", Role::SIGN_UP, &[]).await?);
+        kept.bucket_id = Some(BUCKET.into());
+        kept.affiliate_id = Some(AFFILIATE.into());
+        kept.source_id = Some(SOURCE.into());
+    }
+    Ok(kept)
+}
+
+async fn token(
+    store: &Store,
+    known: Option<String>,
+    name: &str,
+    role: &str,
+    affiliates: &[&str],
+) -> Result<String> {
+    if let Some(known) = known
+        && let Some(parsed) = Token::parse(&known)
+        && store.token(&parsed.digest()).await?.is_some()
+    {
+        return Ok(known);
+    }
+    let token = Token::generate()?;
+    let digest = token.digest();
+    let record = TokenRecord {
+        id: digest.token_id(),
+        name: name.to_owned(),
+        role_id: RoleId::new(role),
+        hint: token.hint(),
+        whitelist: Whitelist::default(),
+        affiliate_ids: affiliates.iter().map(|id| (*id).to_owned()).collect(),
+        expires_at: None,
+        created_date: Timestamp::now(),
+    };
+    store.create_token(&record, &digest).await?;
+    Ok(token.expose().to_owned())
+}
+
+/// Creates the demo buckets and leads where they are missing. A second start, or a start after
+/// one that was cut off, adds what is not there and changes nothing else.
+///
+/// # Errors
+/// DynamoDB failed.
+pub async fn create_data(store: &Store) -> Result<()> {
+    let created = Timestamp::parse_iso("2021-01-01").context("demo date")?;
+    for (id, name, affiliate, sources) in BUCKETS {
+        let bucket = Bucket {
+            id: BucketId::parse(id).context("demo bucket")?,
+            name: name.to_owned(),
+            affiliate_id: affiliate.to_owned(),
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            created_date: created,
+        };
+        store.create_bucket(&bucket).await?;
+    }
+    // The last one is written last: where it is there, all are.
+    for number in (1..=LEADS).chain([0]) {
+        if store.register(&lead(number)?, None).await? == Registered::EmailTaken
+            && number == 1
+            && complete(store).await?
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn complete(store: &Store) -> Result<bool> {
+    let keys = shared::model::Keys { emails: vec!["user1@example.com".into()], ids: vec![] };
+    Ok(!store.leads_by_keys(&keys).await?.is_empty())
+}
+
+/// Number 0 is the published example's lead; the others lie between the published example's
+/// dates, in the demo affiliate's buckets.
+fn lead(number: i64) -> Result<Client> {
+    let (email, id, created) = match number {
+        0 => ("user1@example.com".to_owned(), "69ce524d741e8f2238329fff".to_owned(), 1_609_459_200_000),
+        _ => {
+            let created = 1_676_172_330_450 + (number - 1) * (100_000_000_000 / (LEADS - 1));
+            (format!("lead{number}@example.com"), format!("69ce524d741e8f223832{number:04x}"), created)
+        }
+    };
+    let body = serde_json::json!({
+        "email": email, "phone": format!("+1555{number:07}"), "firstName": "Jane", "lastName": "Doe",
+        "campaignId": "CMP-456", "sourceId": SOURCE,
+    });
+    let mut given = SignUp::parse(body.to_string().as_bytes()).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let status = match number % 4 {
+        0 => "active",
+        1 => "new",
+        2 => "contacted",
+        _ => "no answer",
+    };
+    let (bucket, source) = match number % 5 {
+        0..=2 => (0, Some(SOURCE)),
+        3 => (0, Some("google_ads")),
+        _ => (1, None),
+    };
+    given.source_id = source.map(str::to_owned);
+    given.status = Some(status.to_owned());
+    let mut client = Client::register(given, Some(AFFILIATE.to_owned()), BucketId::parse(BUCKETS[bucket].0));
+    client.id = ClientId::new(id);
+    client.created_date = Timestamp::clamped(created);
+    client.ftd = match number {
+        0 => Some(client.created_date),
+        number if number % 4 == 0 => Some(Timestamp::clamped(created + 3 * 86_400_000)),
+        _ => None,
+    };
+    client.updated_date = client.ftd.unwrap_or(client.created_date);
+    Ok(client)
+}

@@ -1,0 +1,157 @@
+//! The embedded DynamoDB, and the tables in whichever DynamoDB is used.
+
+use crate::template::{Table, Template};
+use anyhow::{Context, Result};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+};
+use dynoxide::Database;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const TTL_SWEEP: Duration = Duration::from_secs(60);
+
+/// An embedded DynamoDB that answers on a socket, as the real one does.
+pub struct Engine {
+    /// Where it listens.
+    pub address: SocketAddr,
+    database: Database,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), String>>,
+    sweeper: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts it on a file, or in memory where there is none.
+    ///
+    /// # Errors
+    /// The address is taken or the file can't be used.
+    pub async fn start(listen: SocketAddr, file: Option<&Path>) -> Result<Self> {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("the embedded DynamoDB can't listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let database = match file {
+            Some(file) => {
+                let path = file.to_str().context("the data directory's path is not UTF-8")?;
+                Database::new(path).with_context(|| format!("can't open {path}"))?
+            }
+            None => Database::memory()?,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), async {
+            let _ = stopped.await;
+        }));
+        let swept = database.clone();
+        let sweeper = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TTL_SWEEP).await;
+                let database = swept.clone();
+                // What stays over is swept the next time; reads check the expiry themselves.
+                let _ = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+            }
+        });
+        Ok(Self { address, database, stop, server, sweeper })
+    }
+
+    /// The database itself, for bulk loads and for looking at every stored byte in tests.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Ends it once the calls under way are answered.
+    pub async fn stop(self) {
+        self.sweeper.abort();
+        let _ = self.stop.send(());
+        // Idle connections of clients would keep the server waiting; what is acknowledged is stored.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.server).await;
+    }
+}
+
+/// Creates the template's tables where they are missing.
+///
+/// # Errors
+/// DynamoDB can't be reached, or refuses a table.
+pub async fn create_missing_tables(client: &Client, template: &Template) -> Result<()> {
+    for table in &template.tables {
+        let described = client.describe_table().table_name(&table.name).send().await;
+        match described {
+            Ok(_) => continue,
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {}
+            Err(error) => {
+                return Err(anyhow::Error::new(error).context("DynamoDB can't be reached"));
+            }
+        }
+        create(client, table).await.with_context(|| format!("can't create {}", table.name))?;
+    }
+    Ok(())
+}
+
+async fn create(client: &Client, table: &Table) -> Result<()> {
+    let properties = &table.properties;
+    let mut request = client
+        .create_table()
+        .table_name(&table.name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_key_schema(Some(key_schema(&properties["KeySchema"])?));
+    for definition in array(&properties["AttributeDefinitions"]) {
+        let definition = AttributeDefinition::builder()
+            .attribute_name(text(&definition["AttributeName"])?)
+            .attribute_type(ScalarAttributeType::from(text(&definition["AttributeType"])?))
+            .build()?;
+        request = request.attribute_definitions(definition);
+    }
+    for index in array(&properties["GlobalSecondaryIndexes"]) {
+        let projection = ProjectionType::from(text(&index["Projection"]["ProjectionType"])?);
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(text(&index["IndexName"])?)
+            .set_key_schema(Some(key_schema(&index["KeySchema"])?))
+            .projection(Projection::builder().projection_type(projection).build())
+            .build()?;
+        request = request.global_secondary_indexes(index);
+    }
+    request.send().await?;
+    loop {
+        let described = client.describe_table().table_name(&table.name).send().await?;
+        let status = described.table.and_then(|table| table.table_status);
+        if status == Some(aws_sdk_dynamodb::types::TableStatus::Active) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    if let Some(attribute) = properties["TimeToLiveSpecification"]["AttributeName"].as_str() {
+        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build()?;
+        client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl).send().await?;
+    }
+    Ok(())
+}
+
+fn key_schema(schema: &Value) -> Result<Vec<KeySchemaElement>> {
+    let element = |key: &Value| {
+        let kind = KeyType::from(text(&key["KeyType"])?);
+        Ok(KeySchemaElement::builder().attribute_name(text(&key["AttributeName"])?).key_type(kind).build()?)
+    };
+    array(schema).map(element).collect()
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("expected text in template.yaml, found {value}"))
+}

@@ -1,0 +1,61 @@
+//! The deployed handlers, by the names that the template gives them.
+
+use crate::template::Function;
+use anyhow::{Context, Result, bail};
+use futures_util::FutureExt;
+use lambda_http::request::LambdaRequest;
+use lambda_http::service_fn;
+use lambda_http::{Adapter, Context as LambdaContext, LambdaEvent, Request, Service};
+use serde_json::Value;
+use shared::http::Response;
+use shared::{App, Config};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+type Handler = fn(Arc<App>, Request) -> Answering;
+
+/// The handler of a function; the one place that names them all.
+fn handler(name: &str) -> Option<Handler> {
+    Some(match name {
+        "leads" => |app, request| Box::pin(leads::handle(app, request)),
+        "leads-by-source" => |app, request| Box::pin(leads_by_source::handle(app, request)),
+        "signup" => |app, request| Box::pin(signup::handle(app, request)),
+        _ => return None,
+    })
+}
+
+/// A function as it is deployed: its handler with the state that its environment gives it.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    handler: Handler,
+    app: Arc<App>,
+}
+
+impl Deployed {
+    /// Sets a function up from its environment in the template and that of the local stack.
+    ///
+    /// # Errors
+    /// The template names a function that has no handler, or gives it an incomplete environment.
+    pub fn new(function: &Function, stack: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let Some(handler) = handler(&function.name) else { bail!("no handler is named {}", function.name) };
+        let lookup = |name: &str| function.environment.get(name).cloned().or_else(|| stack(name));
+        let config = Config::from_lookup(lookup).with_context(|| function.logical_id.clone())?;
+        Ok(Self { handler, app: Arc::new(App::new(&config)) })
+    }
+
+    /// Invokes the function with an API Gateway event, through the Lambda runtime's own
+    /// deserialisation, and gives its answer as API Gateway gets it.
+    ///
+    /// # Errors
+    /// The event is none that the runtime takes.
+    pub async fn invoke(self, event: String) -> Result<Value> {
+        let payload: LambdaRequest = serde_json::from_str(&event)?;
+        let Self { handler, app } = self;
+        let service =
+            service_fn(move |request: Request| handler(app.clone(), request).map(Ok::<_, Infallible>));
+        let answer = Adapter::from(service).call(LambdaEvent::new(payload, LambdaContext::default())).await?;
+        Ok(serde_json::to_value(answer)?)
+    }
+}

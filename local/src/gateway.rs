@@ -1,0 +1,264 @@
+//! The HTTP gateway: turns a request into the event that API Gateway (HTTP API, payload format
+//! 2.0) would send, and the function's answer into an HTTP response.
+
+use crate::functions::Deployed;
+use crate::template::Route;
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// API Gateway's own limit.
+const BODY_MAX: usize = 10 * 1024 * 1024;
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// API Gateway's own limit.
+const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Routes and the functions behind them.
+#[derive(Debug)]
+pub struct Gateway {
+    routes: Vec<(Route, Deployed)>,
+}
+
+impl Gateway {
+    /// A gateway with these routes.
+    pub fn new(routes: Vec<(Route, Deployed)>) -> Self {
+        Self { routes }
+    }
+
+    /// Serves connections until told to stop; then those under way are finished.
+    pub async fn serve(self, listener: TcpListener, mut stop: oneshot::Receiver<()>) {
+        let gateway = Arc::new(self);
+        let connections = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = &mut stop => break,
+            };
+            let Ok((socket, peer)) = accepted else {
+                // Out of descriptors, most likely: give those in use a moment to close.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let _ = socket.set_nodelay(true);
+            let gateway = gateway.clone();
+            let service = service_fn(move |request| {
+                let gateway = gateway.clone();
+                async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_TIMEOUT)
+                .serve_connection(TokioIo::new(socket), service);
+            tokio::spawn(connections.watch(connection));
+        }
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), &path) else {
+            return refusal(StatusCode::NOT_FOUND, "Not Found", &request_id);
+        };
+        let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", &request_id);
+            }
+            Ok(Err(_)) => return refusal(StatusCode::BAD_REQUEST, "Bad Request", &request_id),
+            Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout", &request_id),
+        };
+        let event = event(route, &parameters, &parts, &path, &body, peer, &request_id);
+        let deployed = deployed.clone();
+        // Its own task: like a Lambda function, it runs to its end when the caller hangs up, and
+        // a panic in it is one failed answer.
+        let invocation = tokio::spawn(deployed.invoke(event.to_string()));
+        match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
+            Ok(Ok(Ok(answer))) => response(&answer).unwrap_or_else(|_| {
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &request_id)
+            }),
+            Ok(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &request_id),
+            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", &request_id),
+        }
+    }
+
+    fn find(&self, method: &str, path: &str) -> Option<(&Route, &Deployed, Map<String, Value>)> {
+        let matching = self.routes.iter().filter(|(route, _)| route.method == method);
+        matching
+            .filter_map(|(route, deployed)| Some((route, deployed, parameters(&route.path, path)?)))
+            // As in API Gateway, the route with the most literal parts wins.
+            .min_by_key(|(_, _, parameters)| parameters.len())
+    }
+}
+
+/// The decoded parameters, where the path is one of the route's.
+fn parameters(route: &str, path: &str) -> Option<Map<String, Value>> {
+    let (mut names, mut parts) = (route.split('/'), path.split('/'));
+    let mut found = Map::new();
+    loop {
+        match (names.next(), parts.next()) {
+            (None, None) => return Some(found),
+            (Some(name), Some(part)) => {
+                match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                    Some(_) if part.is_empty() => return None,
+                    Some(name) => {
+                        let decoded = percent_decode_str(part).decode_utf8_lossy().into_owned();
+                        found.insert(name.to_owned(), Value::String(decoded));
+                    }
+                    None if name == part => {}
+                    None => return None,
+                }
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// The event, in the form that AWS documents for payload format 2.0.
+fn event(
+    route: &Route,
+    parameters: &Map<String, Value>,
+    parts: &hyper::http::request::Parts,
+    path: &str,
+    body: &Bytes,
+    peer: SocketAddr,
+    request_id: &str,
+) -> Value {
+    let host = header(&parts.headers, "host").unwrap_or_default();
+    let route_key = format!("{} {}", route.method, route.path);
+    let now = shared::model::Timestamp::now();
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": headers(&parts.headers),
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": host.split('.').next(),
+            "http": {
+                "method": parts.method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": peer.ip().to_string(),
+                "userAgent": header(&parts.headers, "user-agent").unwrap_or_default(),
+            },
+            "requestId": request_id,
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": now.to_string(),
+            "timeEpoch": now.millis(),
+        },
+        "pathParameters": parameters,
+        "isBase64Encoded": false,
+    });
+    if !body.is_empty() {
+        // API Gateway encodes what is not declared as text; what is not UTF-8 can't pass otherwise.
+        match std::str::from_utf8(body) {
+            Ok(text) if is_text(&parts.headers) => event["body"] = json!(text),
+            _ => {
+                event["body"] = json!(STANDARD.encode(body));
+                event["isBase64Encoded"] = json!(true);
+            }
+        }
+    }
+    event
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    header(headers, CONTENT_TYPE.as_str())
+        .is_some_and(|kind| kind.starts_with("text/") || kind.contains("json") || kind.contains("xml"))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Repeated headers are joined with commas; bytes that are no text are read as Latin-1.
+fn headers(given: &HeaderMap) -> Map<String, Value> {
+    let mut joined = Map::new();
+    for name in given.keys() {
+        let values = given.get_all(name).iter();
+        let texts: Vec<String> =
+            values.map(|value| value.as_bytes().iter().map(|byte| char::from(*byte)).collect()).collect();
+        joined.insert(name.as_str().to_owned(), Value::String(texts.join(",")));
+    }
+    joined
+}
+
+fn response(answer: &Value) -> Result<Response<Full<Bytes>>> {
+    let status =
+        answer["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()).context("no status")?;
+    let body = answer["body"].as_str().unwrap_or_default();
+    let body =
+        if answer["isBase64Encoded"] == true { STANDARD.decode(body)? } else { body.as_bytes().to_vec() };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(status)?;
+    let single = answer["headers"].as_object().into_iter().flatten();
+    for (name, value) in single {
+        let value = HeaderValue::from_str(value.as_str().unwrap_or_default())?;
+        response.headers_mut().insert(HeaderName::try_from(name)?, value);
+    }
+    for cookie in answer["cookies"].as_array().into_iter().flatten() {
+        let value = HeaderValue::from_str(cookie.as_str().unwrap_or_default())?;
+        response.headers_mut().append("set-cookie", value);
+    }
+    Ok(response)
+}
+
+/// An answer of the gateway itself, which no function saw.
+fn refusal(status: StatusCode, message: &str, request_id: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(json!({ "message": message }).to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(shared::http::X_REQUEST_ID, id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_part_by_part_and_parameters_are_decoded() {
+        let route = "/buckets/{bucketId}/{affiliateID}/leads";
+        let found = parameters(route, "/buckets/b%2F1/a%20b/leads").unwrap();
+        assert_eq!(Value::Object(found), json!({ "bucketId": "b/1", "affiliateID": "a b" }));
+        for path in ["/buckets/1/2", "/buckets/1/2/leads/", "/buckets//2/leads", "/bucket/1/2/leads", "/"] {
+            assert_eq!(parameters(route, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn repeated_and_unreadable_headers_pass_as_one_text() {
+        let mut given = HeaderMap::new();
+        given.append("authorization", HeaderValue::from_static("a"));
+        given.append("authorization", HeaderValue::from_static("b"));
+        given.insert("x-odd", HeaderValue::from_bytes(b"\xe9").unwrap());
+        assert_eq!(Value::Object(headers(&given)), json!({ "authorization": "a,b", "x-odd": "é" }));
+    }
+}

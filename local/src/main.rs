@@ -1,0 +1,179 @@
+//! `cargo run`: starts the whole system on this machine.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use local::{Options, Stack, credentials::Credentials, stack};
+use shared::config::LogLevel;
+use shared::telemetry::{self, Output};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The WBCS partner API on one machine: embedded DynamoDB, gateway, demo data.
+#[derive(Debug, Parser)]
+#[command(name = "local", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the system and serve until interrupted (the default)
+    Serve(Serve),
+    /// Print the environment with which a function's own bootstrap runs against the running stack
+    Env(Env),
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// Port of the API on 127.0.0.1; 0 picks a free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Directory of the database and of credentials.json
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    data_dir: PathBuf,
+    /// Keep the database in memory: nothing of it outlives the process
+    #[arg(long)]
+    memory: bool,
+    /// Start with the built-in roles and an administrator's token only
+    #[arg(long)]
+    no_demo_data: bool,
+    /// Where the embedded DynamoDB listens
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:0",
+        conflicts_with = "dynamodb_endpoint"
+    )]
+    dynamodb_listen: SocketAddr,
+    /// Use this DynamoDB instead of the embedded one; missing tables are created
+    #[arg(long, value_name = "URL", conflicts_with = "memory")]
+    dynamodb_endpoint: Option<String>,
+    /// Log lines on standard error: off, error, warn, info (a line a request) or debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    log: Log,
+}
+
+#[derive(Args, Debug)]
+struct Env {
+    /// Name of the function, e.g. signup
+    function: String,
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    data_dir: PathBuf,
+    /// Print the JSON that `sam local --env-vars` takes
+    #[arg(long)]
+    sam: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Log(Option<LogLevel>);
+
+fn log_level(text: &str) -> Result<Log, String> {
+    match text {
+        "off" => Ok(Log(None)),
+        _ => text
+            .parse()
+            .map(|level| Log(Some(level)))
+            .map_err(|_| "use off, error, warn, info or debug".to_owned()),
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(options)) => serve(options),
+        Some(Command::Env(options)) => env(&options),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve(serve: Serve) -> Result<()> {
+    if let Log(Some(level)) = serve.log {
+        telemetry::init("local", level, Output::Stderr);
+    }
+    let options = Options {
+        port: serve.port,
+        data_dir: serve.data_dir,
+        memory: serve.memory,
+        demo_data: !serve.no_demo_data,
+        dynamodb_listen: serve.dynamodb_listen,
+        dynamodb_endpoint: serve.dynamodb_endpoint,
+    };
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stack = tokio::select! {
+        stack = Stack::start(&options) => stack?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let directory = std::path::absolute(&options.data_dir)?;
+    // Whoever started this may have closed the pipe; that is no reason to stop.
+    let _ = greet(&stack.credentials, &stack.dynamodb_endpoint, &directory);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stack.stop().await;
+    Ok(())
+}
+
+fn greet(credentials: &Credentials, dynamodb_endpoint: &str, directory: &Path) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "API          {}", credentials.base_url)?;
+    writeln!(out, "DynamoDB     {dynamodb_endpoint}")?;
+    writeln!(out, "Credentials  {}", directory.join("credentials.json").display())?;
+    if let (Some(bucket), Some(affiliate), Some(source)) =
+        (&credentials.bucket_id, &credentials.affiliate_id, &credentials.source_id)
+    {
+        // Tokens are read from the file, so that none stands in a terminal's scrollback.
+        let load = format!(". '{}'", directory.join("credentials.env").display());
+        let leads = format!("$BASE_URL/api/public/buckets/{bucket}/{affiliate}/leads");
+        let authorization = "-H \"Content-Type: application/json\" -H \"Authorization: $PARTNER_TOKEN\"";
+        let signup = "curl -X POST \"$BASE_URL/tradersroom/api/auth/signup\" \
+                      -H \"Content-Type: application/json\" -H \"x-api-key: $SIGNUP_KEY\"";
+        writeln!(
+            out,
+            "
+Leads by emails and ids
+  {load}; curl -X POST \"{leads}\" {authorization} -d '{{\"emails\": [\"user1@example.com\"], \"ids\": [\"69ce524d741e8f2238329fff\"], \"limit\": 50, \"offset\": 0}}'
+
+Leads of a source, by date
+  {load}; curl -X POST \"{leads}/{source}\" {authorization} -d '{{\"filters\": {{\"createdDate\": [\"1676172330450\", \"1776172330450\"]}}}}'
+
+Sign up, required fields only
+  {load}; {signup} -d '{{\"email\": \"user@example.com\", \"phone\": \"+1234567890\", \"firstName\": \"Jane\"}}'
+
+Sign up, full example
+  {load}; {signup} -d '{{\"email\": \"jane.doe@example.com\", \"phone\": \"+1234567890\", \"firstName\": \"Jane\", \"lastName\": \"Doe\", \"affiliateID\": \"{affiliate}\", \"subID\": \"SUB-1\", \"campaignId\": \"CMP-456\", \"sourceId\": \"{source}\", \"project\": \"default\", \"desk\": \"sales\", \"sendEmail\": true}}'
+"
+        )?;
+    }
+    writeln!(out, "Ready; stop with Ctrl-C.")?;
+    out.flush()
+}
+
+fn env(options: &Env) -> Result<()> {
+    let (function, environment) = stack::environment(&options.function, &options.data_dir)?;
+    let mut out = std::io::stdout().lock();
+    if options.sam {
+        let json = serde_json::json!({ function.logical_id: environment });
+        writeln!(out, "{}", serde_json::to_string_pretty(&json)?)?;
+    } else {
+        for (name, value) in environment {
+            writeln!(out, "{name}={value}")?;
+        }
+    }
+    Ok(())
+}

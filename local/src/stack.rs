@@ -1,0 +1,213 @@
+//! The running system: engine, tables, functions and gateway.
+
+use crate::credentials::{self, Credentials, Running};
+use crate::engine::{self, Engine};
+use crate::functions::Deployed;
+use crate::gateway::Gateway;
+use crate::template::{Function, Template};
+use crate::{demo, functions_environment};
+use anyhow::{Context, Result, anyhow, bail};
+use shared::Config;
+use shared::config::Tables;
+use shared::store::Store;
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How to start a stack.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Port of the gateway on the loopback address; 0 picks a free one.
+    pub port: u16,
+    /// Where state and credentials are kept.
+    pub data_dir: PathBuf,
+    /// Keeps the tables in memory; the data directory gets the credentials only.
+    pub memory: bool,
+    /// Fills empty tables with demo data.
+    pub demo_data: bool,
+    /// Where the embedded engine listens.
+    pub dynamodb_listen: SocketAddr,
+    /// Another DynamoDB in place of the embedded engine.
+    pub dynamodb_endpoint: Option<String>,
+}
+
+impl Options {
+    /// A stack in memory, on free ports, with no demo data.
+    pub fn in_memory(data_dir: &Path) -> Self {
+        Self {
+            port: 0,
+            data_dir: data_dir.to_owned(),
+            memory: true,
+            demo_data: false,
+            dynamodb_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            dynamodb_endpoint: None,
+        }
+    }
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub struct Stack {
+    /// What is needed to call it.
+    pub credentials: Credentials,
+    /// The DynamoDB that it uses.
+    pub dynamodb_endpoint: String,
+    /// Its tables.
+    pub store: Store,
+    engine: Option<Engine>,
+    stop: oneshot::Sender<()>,
+    gateway: JoinHandle<()>,
+    // Held for as long as the stack runs.
+    _lock: File,
+}
+
+impl Stack {
+    /// Starts a stack; it answers when this returns.
+    ///
+    /// # Errors
+    /// The port is taken, the data directory is in use or can't be used, or DynamoDB can't be
+    /// reached.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let template = Template::built_in()?;
+        let directory = std::path::absolute(&options.data_dir)?;
+        let lock = lock(&directory)?;
+        let listener = listen(options.port).await?;
+        let base_url = format!("http://{}", listener.local_addr()?);
+
+        let engine = match &options.dynamodb_endpoint {
+            Some(_) => None,
+            None => {
+                let file = directory.join("dynamodb.sqlite");
+                Some(
+                    Engine::start(options.dynamodb_listen, (!options.memory).then_some(file.as_path()))
+                        .await?,
+                )
+            }
+        };
+        let dynamodb_endpoint = match (&options.dynamodb_endpoint, &engine) {
+            (Some(url), _) => url.clone(),
+            (None, Some(engine)) => format!("http://{}", reachable(engine.address)),
+            (None, None) => bail!("no DynamoDB"),
+        };
+        let environment = functions_environment(&dynamodb_endpoint);
+        let store = Store::new(&config(&template, &environment)?);
+        engine::create_missing_tables(store.client(), &template).await?;
+
+        let known = if options.memory { None } else { credentials::read(&directory, "credentials.json")? };
+        demo::create_roles(&store).await?;
+        let mut credentials =
+            demo::create_tokens(&store, known.unwrap_or_default(), options.demo_data).await?;
+        if options.demo_data {
+            demo::create_data(&store).await?;
+        }
+        credentials.base_url.clone_from(&base_url);
+
+        let mut routes = Vec::new();
+        for function in &template.functions {
+            let deployed = Deployed::new(function, |name| environment.get(name).cloned())?;
+            routes.extend(function.routes.iter().map(|route| (route.clone(), deployed.clone())));
+        }
+        let (stop, stopped) = oneshot::channel();
+        let gateway = tokio::spawn(Gateway::new(routes).serve(listener, stopped));
+
+        credentials::write_json(
+            &directory,
+            "stack.json",
+            &Running { dynamodb_endpoint: dynamodb_endpoint.clone(), base_url },
+        )?;
+        credentials::write(&directory, "credentials.env", &credentials.to_shell())?;
+        credentials::write_json(&directory, "credentials.json", &credentials)?;
+        Ok(Self { credentials, dynamodb_endpoint, store, engine, stop, gateway, _lock: lock })
+    }
+
+    /// The embedded engine, where the stack has one.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// Finishes the requests under way and ends.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.gateway.await;
+        if let Some(engine) = self.engine {
+            engine.stop().await;
+        }
+    }
+}
+
+/// One stack a data directory: two would undo each other's files.
+fn lock(directory: &Path) -> Result<File> {
+    let problem = || format!("can't use the data directory {}", directory.display());
+    std::fs::create_dir_all(directory).with_context(problem)?;
+    let file = File::create(directory.join("lock")).with_context(problem)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(anyhow!(
+            "the data directory {} is in use by another running stack; choose another with --data-dir",
+            directory.display()
+        )),
+        Err(TryLockError::Error(error)) => Err(error).with_context(problem),
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(anyhow!("port {port} is taken; choose another with --port (0 picks a free one)"))
+        }
+        bound => bound.with_context(|| format!("can't listen on port {port}")),
+    }
+}
+
+/// Where a client on this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, address.port()).into() } else { address }
+}
+
+/// A configuration with every table, for set-up work and for tests.
+fn config(template: &Template, environment: &BTreeMap<String, String>) -> Result<Config> {
+    let mut config = Config::from_lookup(|name| match name {
+        "TOKENS_TABLE" | "ROLES_TABLE" => Some(name.to_owned()),
+        name => environment.get(name).cloned(),
+    })?;
+    let table = |name: &str| {
+        let found = template.tables.iter().find(|table| table.name == name);
+        found.map(|table| table.name.clone()).with_context(|| format!("template.yaml has no {name}"))
+    };
+    config.tables = Tables {
+        tokens: table("TokensTable")?,
+        roles: table("RolesTable")?,
+        buckets: table("BucketsTable")?,
+        clients: table("ClientsTable")?,
+        expiring: table("ExpiringTable")?,
+    };
+    Ok(config)
+}
+
+/// The environment with which a function's own bootstrap runs against the stack of a data
+/// directory.
+///
+/// # Errors
+/// There is no such function, or no stack was started on the directory.
+pub fn environment(function: &str, data_dir: &Path) -> Result<(Function, BTreeMap<String, String>)> {
+    let template = Template::built_in()?;
+    let names: Vec<_> = template.functions.iter().map(|known| known.name.as_str()).collect();
+    let Some(known) =
+        template.functions.iter().find(|known| known.name == function || known.logical_id == function)
+    else {
+        bail!("there is no function {function}; there are: {}", names.join(", "));
+    };
+    let running: Running = credentials::read(data_dir, "stack.json")?.with_context(|| {
+        format!(
+            "no stack was started on {}; start one, or choose its directory with --data-dir",
+            data_dir.display()
+        )
+    })?;
+    let mut environment = functions_environment(&running.dynamodb_endpoint);
+    environment.extend(known.environment.clone());
+    Ok((known.clone(), environment))
+}

@@ -1,0 +1,179 @@
+//! Reads `template.yaml`: the one definition of routes, functions and tables.
+
+use anyhow::{Context, Result, anyhow, bail};
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// The template this program was built with.
+const TEXT: &str = include_str!("../../template.yaml");
+
+/// The template's resources, as far as the local stack needs them.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Functions in the template's order.
+    pub functions: Vec<Function>,
+    /// Tables in the template's order.
+    pub tables: Vec<Table>,
+    parameters: BTreeMap<String, String>,
+    document: Value,
+}
+
+/// A Lambda function.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Logical id: `LeadsFunction`.
+    pub logical_id: String,
+    /// Name of its folder and binary: `leads`.
+    pub name: String,
+    /// Its environment, resolved with the parameters' defaults; a table's name is its logical id.
+    pub environment: BTreeMap<String, String>,
+    /// The routes that lead to it.
+    pub routes: Vec<Route>,
+}
+
+/// A route of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Method.
+    pub method: String,
+    /// Path with parameters in braces.
+    pub path: String,
+}
+
+/// A DynamoDB table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Logical id, and here the physical name as well.
+    pub name: String,
+    /// Its properties, as CloudFormation has them.
+    pub properties: Value,
+}
+
+impl Template {
+    /// The template that this program was built with.
+    ///
+    /// # Errors
+    /// It is not as this reader expects.
+    pub fn built_in() -> Result<Self> {
+        Self::parse(TEXT).context("template.yaml")
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let documents = Yaml::load_from_str(text)?;
+        let document = to_json(documents.first().context("is empty")?)?;
+        let mut template = Self { functions: vec![], tables: vec![], parameters: BTreeMap::new(), document };
+        for (name, parameter) in entries(&template.document["Parameters"]) {
+            template.parameters.insert(name.clone(), text_of(&parameter["Default"]).unwrap_or_default());
+        }
+        let resources: Vec<_> =
+            entries(&template.document["Resources"]).map(|(k, v)| (k.clone(), v.clone())).collect();
+        for (id, resource) in resources {
+            let properties = &resource["Properties"];
+            match resource["Type"].as_str() {
+                Some("AWS::DynamoDB::Table") => {
+                    template.tables.push(Table { name: id.clone(), properties: properties.clone() });
+                }
+                Some("AWS::Serverless::Function") => {
+                    let function = template.function(&id, &resource).with_context(|| id.clone())?;
+                    template.functions.push(function);
+                }
+                _ => {}
+            }
+        }
+        Ok(template)
+    }
+
+    fn function(&self, logical_id: &str, resource: &Value) -> Result<Function> {
+        let name =
+            resource["Metadata"]["BuildProperties"]["Binary"].as_str().context("names no Binary")?.to_owned();
+        let mut environment = BTreeMap::new();
+        for variables in [&self.document["Globals"]["Function"], &resource["Properties"]] {
+            for (key, value) in entries(&variables["Environment"]["Variables"]) {
+                environment.insert(key.clone(), self.resolve(value)?);
+            }
+        }
+        let mut routes = Vec::new();
+        for (_, event) in entries(&resource["Properties"]["Events"]) {
+            if event["Type"] == "HttpApi" {
+                let part = |key: &str| {
+                    event["Properties"][key]
+                        .as_str()
+                        .map(str::to_owned)
+                        .with_context(|| format!("event without {key}"))
+                };
+                routes.push(Route { method: part("Method")?, path: part("Path")? });
+            }
+        }
+        Ok(Function { logical_id: logical_id.to_owned(), name, environment, routes })
+    }
+
+    /// A value as text: a literal, a parameter's default, or a resource's logical id.
+    fn resolve(&self, value: &Value) -> Result<String> {
+        if let Some(name) = value["Ref"].as_str() {
+            return Ok(self.parameters.get(name).cloned().unwrap_or_else(|| name.to_owned()));
+        }
+        text_of(value).ok_or_else(|| anyhow!("cannot resolve {value}"))
+    }
+}
+
+fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// YAML as JSON, with CloudFormation's short tags in their long form: `!Ref X` is `{"Ref": "X"}`.
+fn to_json(yaml: &Yaml<'_>) -> Result<Value> {
+    Ok(match yaml {
+        Yaml::Value(Scalar::Null) => Value::Null,
+        Yaml::Value(Scalar::Boolean(flag)) => json!(flag),
+        Yaml::Value(Scalar::Integer(number)) => json!(number),
+        Yaml::Value(Scalar::FloatingPoint(number)) => json!(number.into_inner()),
+        Yaml::Value(Scalar::String(text)) => json!(text),
+        Yaml::Sequence(values) => Value::Array(values.iter().map(to_json).collect::<Result<_>>()?),
+        Yaml::Mapping(pairs) => {
+            let mut object = Map::new();
+            for (key, value) in pairs {
+                let key = text_of(&to_json(key)?).context("a key is not a scalar")?;
+                object.insert(key, to_json(value)?);
+            }
+            Value::Object(object)
+        }
+        Yaml::Tagged(tag, value) => {
+            let name = match tag.suffix.as_str() {
+                "Ref" => "Ref".to_owned(),
+                suffix => format!("Fn::{suffix}"),
+            };
+            json!({ name: to_json(value)? })
+        }
+        other => bail!("unsupported YAML: {other:?}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_template_is_read() {
+        let template = Template::built_in().unwrap();
+        let signup = template.functions.iter().find(|function| function.name == "signup").unwrap();
+        assert_eq!(signup.logical_id, "SignupFunction");
+        assert_eq!(signup.environment["CLIENTS_TABLE"], "ClientsTable");
+        assert_eq!(signup.environment["LOG_LEVEL"], "info");
+        assert_eq!(
+            signup.routes,
+            [Route { method: "POST".into(), path: "/tradersroom/api/auth/signup".into() }]
+        );
+        let clients = template.tables.iter().find(|table| table.name == "ClientsTable").unwrap();
+        assert_eq!(clients.properties["GlobalSecondaryIndexes"].as_array().unwrap().len(), 5);
+    }
+}

@@ -1,0 +1,268 @@
+//! Who may do what: the only place that decides it (CONTRACT.md, section 1).
+//!
+//! The token is read from the store for every request, strongly consistent, so that a deleted one
+//! is refused by the next request on every instance. Roles are cached for half a minute, because
+//! their change has sixty seconds to take effect.
+
+use crate::error::Refusal;
+use crate::model::{Permission, Permissions, Role, RoleId, Timestamp, TokenId, TokenRecord};
+use crate::secret::{Token, TokenDigest};
+use crate::store::{Store, StoreError};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Half of the 60 seconds that a role's change may take, to leave room for slow reads.
+const ROLES_MAX_AGE: Duration = Duration::from_secs(30);
+/// How long an accepted token counts as known, see [`Authenticator::is_known`].
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+const KNOWN_MAX: usize = 1000;
+
+type Roles = Arc<HashMap<RoleId, Permissions>>;
+
+/// Authenticates requests; holds the instance's cache of roles.
+#[derive(Debug)]
+pub struct Authenticator {
+    store: Store,
+    roles: Mutex<Option<(Instant, Roles)>>,
+    known: Mutex<HashMap<TokenId, Instant>>,
+}
+
+/// A token as a request presents it: right by form and checksum, not yet looked up.
+#[derive(Debug)]
+pub struct Presented {
+    digest: TokenDigest,
+    id: TokenId,
+}
+
+impl Presented {
+    /// Reads a header's value.
+    ///
+    /// # Errors
+    /// [`Refusal::Missing`] or [`Refusal::Malformed`], without any look-up.
+    pub fn read(header: Option<&str>) -> Result<Self, Refusal> {
+        let text = header.filter(|text| !text.is_empty()).ok_or(Refusal::Missing)?;
+        let digest = Token::parse(text).ok_or(Refusal::Malformed)?.digest();
+        Ok(Self { digest, id: digest.token_id() })
+    }
+}
+
+/// The outcome of looking a token up.
+#[derive(Debug)]
+pub enum Authentication {
+    /// It may be used from here and now.
+    Accepted(Caller),
+    /// It may not; the id is there where the token exists.
+    Refused(Refusal, Option<TokenId>),
+}
+
+/// Whoever holds an accepted token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    token: TokenRecord,
+    permissions: Permissions,
+}
+
+impl Authenticator {
+    /// Begins with empty caches.
+    pub fn new(store: Store) -> Self {
+        Self { store, roles: Mutex::default(), known: Mutex::default() }
+    }
+
+    /// Whether this instance accepted the token within the last minute. It decides only whether a
+    /// request's own reads may begin beside the token's look-up instead of after it; the answer
+    /// always waits for the look-up.
+    pub fn is_known(&self, presented: &Presented) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&presented.id).is_some_and(|since| since.elapsed() < KNOWN_FOR)
+    }
+
+    /// Looks a token up: one round, roles beside it where the cache is too old.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries.
+    pub async fn authenticate(
+        &self,
+        presented: &Presented,
+        address: Option<IpAddr>,
+    ) -> Result<Authentication, StoreError> {
+        let (token, roles) =
+            futures_util::future::join(self.store.token(&presented.digest), self.roles()).await;
+        let Some(token) = token? else {
+            self.forget(&presented.id);
+            return Ok(Authentication::Refused(Refusal::Unknown, None));
+        };
+        let mut roles = roles?;
+        if !roles.contains_key(&token.role_id) {
+            // A role that was made after the cache was filled.
+            roles = self.load_roles().await?;
+        }
+        let refusal = if token.expires_at.is_some_and(|expiry| expiry <= Timestamp::now()) {
+            Some(Refusal::Expired)
+        } else if !token.whitelist.allows(address) {
+            Some(Refusal::Address)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.forget(&presented.id);
+            return Ok(Authentication::Refused(reason, Some(token.id)));
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(token.id.clone(), Instant::now());
+        let permissions = roles.get(&token.role_id).copied().unwrap_or_default();
+        Ok(Authentication::Accepted(Caller { token, permissions }))
+    }
+
+    fn forget(&self, id: &TokenId) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    async fn roles(&self) -> Result<Roles, StoreError> {
+        let cached = self.roles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match cached {
+            Some((since, roles)) if since.elapsed() < ROLES_MAX_AGE => Ok(roles),
+            _ => self.load_roles().await,
+        }
+    }
+
+    async fn load_roles(&self) -> Result<Roles, StoreError> {
+        // The age counts from before the read: what changes during it is not in it.
+        let since = Instant::now();
+        let roles =
+            self.store.roles().await?.into_iter().map(|Role { id, permissions, .. }| (id, permissions));
+        let roles: Roles = Arc::new(roles.collect());
+        *self.roles.lock().unwrap_or_else(PoisonError::into_inner) = Some((since, roles.clone()));
+        Ok(roles)
+    }
+}
+
+impl Caller {
+    /// The token's id, for the log.
+    pub fn token_id(&self) -> &TokenId {
+        &self.token.id
+    }
+
+    /// Refuses a caller whose role lacks the permission.
+    ///
+    /// # Errors
+    /// [`Refusal::Permission`].
+    pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
+        if self.permissions.contains(permission) { Ok(()) } else { Err(Refusal::Permission) }
+    }
+
+    /// Refuses a caller who may not read the affiliate's leads and buckets: `buckets:view-all`
+    /// reads every affiliate's, `buckets:view-own` those of the token's list, of which an empty
+    /// one holds none.
+    ///
+    /// # Errors
+    /// [`Refusal::Permission`] or [`Refusal::Affiliate`].
+    pub fn require_view(&self, affiliate_id: &str) -> Result<(), Refusal> {
+        if self.permissions.contains(Permission::BucketsViewAll) {
+            return Ok(());
+        }
+        self.require(Permission::BucketsViewOwn)?;
+        if self.owns(affiliate_id) { Ok(()) } else { Err(Refusal::Affiliate) }
+    }
+
+    /// The affiliate that a sign-up is for: a token with a list signs up for its affiliates only,
+    /// and where the request names none and the list has one, for that one.
+    ///
+    /// # Errors
+    /// [`Refusal::Permission`], or [`Refusal::Affiliate`] for another affiliate, or for none where
+    /// the token has several.
+    pub fn sign_up_affiliate(&self, given: Option<&str>) -> Result<Option<String>, Refusal> {
+        self.require(Permission::ClientsCreate)?;
+        match (given, self.token.affiliate_ids.as_slice()) {
+            (given, []) => Ok(given.map(str::to_owned)),
+            (Some(given), _) if self.owns(given) => Ok(Some(given.to_owned())),
+            (None, [only]) => Ok(Some(only.clone())),
+            _ => Err(Refusal::Affiliate),
+        }
+    }
+
+    fn owns(&self, affiliate_id: &str) -> bool {
+        self.token.affiliate_ids.iter().any(|own| own == affiliate_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Whitelist;
+
+    fn caller(permissions: &[Permission], affiliates: &[&str]) -> Caller {
+        let token = Token::generate().unwrap();
+        Caller {
+            token: TokenRecord {
+                id: token.digest().token_id(),
+                name: "test".into(),
+                role_id: RoleId::new("role"),
+                hint: token.hint(),
+                whitelist: Whitelist::default(),
+                affiliate_ids: affiliates.iter().map(|id| (*id).to_owned()).collect(),
+                expires_at: None,
+                created_date: Timestamp::now(),
+            },
+            permissions: permissions.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn viewing_own_is_of_the_tokens_affiliates_and_an_empty_list_is_nobodys() {
+        let own = caller(&[Permission::BucketsViewOwn], &["a", "b"]);
+        assert_eq!(own.require_view("b"), Ok(()));
+        for other in ["c", "A", "", "a "] {
+            assert_eq!(own.require_view(other), Err(Refusal::Affiliate));
+        }
+        assert_eq!(caller(&[Permission::BucketsViewOwn], &[]).require_view("a"), Err(Refusal::Affiliate));
+        assert_eq!(caller(&[Permission::BucketsViewOwn], &[]).require_view(""), Err(Refusal::Affiliate));
+    }
+
+    #[test]
+    fn viewing_all_needs_no_list_and_other_permissions_view_nothing() {
+        assert_eq!(caller(&[Permission::BucketsViewAll], &[]).require_view("a"), Ok(()));
+        for permission in Permission::ALL {
+            let expected = match permission {
+                Permission::BucketsViewOwn | Permission::BucketsViewAll => Ok(()),
+                _ => Err(Refusal::Permission),
+            };
+            assert_eq!(caller(&[permission], &["a"]).require_view("a"), expected);
+        }
+        assert_eq!(caller(&[], &["a"]).require_view("a"), Err(Refusal::Permission));
+    }
+
+    #[test]
+    fn a_sign_up_is_for_the_tokens_affiliates() {
+        let creator = |affiliates: &[&str]| caller(&[Permission::ClientsCreate], affiliates);
+        for (affiliates, given, expected) in [
+            (&[][..], None, Ok(None)),
+            (&[], Some("x"), Ok(Some("x".to_owned()))),
+            (&["a"], None, Ok(Some("a".to_owned()))),
+            (&["a"], Some("a"), Ok(Some("a".to_owned()))),
+            (&["a"], Some("b"), Err(Refusal::Affiliate)),
+            (&["a", "b"], Some("b"), Ok(Some("b".to_owned()))),
+            (&["a", "b"], None, Err(Refusal::Affiliate)),
+        ] {
+            assert_eq!(creator(affiliates).sign_up_affiliate(given), expected, "{affiliates:?} {given:?}");
+        }
+        assert_eq!(
+            caller(&[Permission::BucketsViewAll], &[]).sign_up_affiliate(None),
+            Err(Refusal::Permission)
+        );
+    }
+
+    #[test]
+    fn headers_that_hold_no_token_are_refused_without_a_look_up() {
+        assert_eq!(Presented::read(None).unwrap_err(), Refusal::Missing);
+        assert_eq!(Presented::read(Some("")).unwrap_err(), Refusal::Missing);
+        let token = Token::generate().unwrap();
+        let bearer = format!("Bearer {}", token.expose());
+        assert_eq!(Presented::read(Some(&bearer)).unwrap_err(), Refusal::Malformed);
+        assert!(Presented::read(Some(token.expose())).is_ok());
+    }
+}

@@ -1,0 +1,261 @@
+//! The HTTP edge: what a handler reads from an API Gateway event, and the answers it gives
+//! (CONTRACT.md, section 0).
+
+use crate::error::ApiError;
+use crate::telemetry::{self, RequestLine};
+use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+use serde::Serialize;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// An answer as the Lambda runtime takes it.
+pub type Response = lambda_http::Response<Body>;
+
+/// API Gateway's request id, on every answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The two published error envelopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// `{"message", "statusCode"}`: the leads and admin endpoints.
+    Platform,
+    /// `{"message", "providerStatus"}`: the Traders Room endpoints.
+    TradersRoom,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: &'a str,
+    #[serde(rename = "statusCode", skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(rename = "providerStatus", skip_serializing_if = "Option::is_none")]
+    provider_status: Option<u16>,
+}
+
+impl Envelope {
+    /// The message of a 401, the same for every reason.
+    fn unauthorized(self) -> &'static str {
+        match self {
+            Self::Platform => "Access with the provided credentials is incorrect. CODE: X-0005",
+            Self::TradersRoom => "Invalid secret key",
+        }
+    }
+
+    /// An error's status and body.
+    pub fn render(self, error: &ApiError) -> (u16, String) {
+        let (status, message): (u16, &str) = match error {
+            ApiError::Unauthorized(_) => (401, self.unauthorized()),
+            ApiError::BadRequest(message) => (400, message),
+            ApiError::PayloadTooLarge => (413, "Request body is too large"),
+            ApiError::UnsupportedMediaType => (415, "Content-Type must be application/json"),
+            ApiError::Internal(_) => (500, "Internal server error"),
+        };
+        let body = ErrorBody {
+            message,
+            status_code: (self == Self::Platform).then_some(status),
+            provider_status: (self == Self::TradersRoom).then_some(status),
+        };
+        (status, serde_json::to_string(&body).unwrap_or_default())
+    }
+}
+
+/// Where a request carries its identification token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenHeader {
+    /// `Authorization: <token>`, without `Bearer`.
+    Authorization,
+    /// `x-api-key: <token>`.
+    ApiKey,
+}
+
+impl TokenHeader {
+    /// The header's value; `None` where it is missing, repeated or not text.
+    pub fn read(self, request: &Request) -> Option<&str> {
+        let name = match self {
+            Self::Authorization => AUTHORIZATION,
+            Self::ApiKey => X_API_KEY,
+        };
+        let mut values = request.headers().get_all(name).iter();
+        let first = values.next()?;
+        if values.next().is_some() { None } else { first.to_str().ok() }
+    }
+}
+
+/// The caller's address as API Gateway saw it; never read from a header.
+pub fn source_ip(request: &Request) -> Option<IpAddr> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?.parse().ok(),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
+
+/// The request body, once its size and declared type are found to be right.
+///
+/// # Errors
+/// 413 over `limit` bytes, 415 for a `Content-Type` that is not JSON.
+pub fn json_body(request: &Request, limit: usize) -> Result<&[u8], ApiError> {
+    let body = request.body().as_ref();
+    if body.len() > limit {
+        return Err(ApiError::PayloadTooLarge);
+    }
+    match request.headers().get(CONTENT_TYPE) {
+        Some(declared) if !is_json(declared) => Err(ApiError::UnsupportedMediaType),
+        _ => Ok(body),
+    }
+}
+
+fn is_json(declared: &HeaderValue) -> bool {
+    let Ok(text) = declared.to_str() else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        None => essence.is_empty(),
+        Some((_, "json")) => essence == "application/json" || essence == "text/json",
+        Some((_, subtype)) => subtype.ends_with("+json"),
+    }
+}
+
+/// One request on its way through a handler: gives every answer its headers and its log line.
+#[derive(Debug)]
+pub struct Exchange {
+    envelope: Envelope,
+    request_id: String,
+    route: String,
+    token_id: Option<String>,
+    started: Instant,
+}
+
+impl Exchange {
+    /// Begins with what the event says of itself.
+    pub fn begin(envelope: Envelope, request: &Request) -> Self {
+        let (request_id, route) = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                (context.request_id.clone(), context.route_key.clone())
+            }
+            #[allow(unreachable_patterns)]
+            _ => (None, None),
+        };
+        Self {
+            envelope,
+            request_id: request_id.unwrap_or_default(),
+            route: route.unwrap_or_default(),
+            token_id: None,
+            started: Instant::now(),
+        }
+    }
+
+    /// Notes whose request it is, for the log.
+    pub fn token_id(&mut self, id: &crate::model::TokenId) {
+        self.token_id = Some(id.to_string());
+    }
+
+    /// Ends with an answer or an error: logs it and builds the response.
+    pub fn end(self, outcome: Result<Answer, ApiError>) -> Response {
+        let (answer, reason) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(error) => {
+                let (status, body) = self.envelope.render(&error);
+                let reason = match &error {
+                    ApiError::Unauthorized(reason) => Some(reason.as_str().to_owned()),
+                    ApiError::Internal(cause) => Some(cause.to_string()),
+                    _ => None,
+                };
+                (Answer::json(status, body), reason)
+            }
+        };
+        telemetry::request(&RequestLine {
+            request_id: &self.request_id,
+            route: &self.route,
+            token_id: self.token_id.as_deref(),
+            status: answer.status,
+            reason: reason.as_deref(),
+            duration_ms: self.started.elapsed(),
+        });
+        let mut response = Response::new(Body::Text(answer.body));
+        *response.status_mut() = lambda_http::http::StatusCode::from_u16(answer.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+        headers.extend(answer.headers);
+        response
+    }
+}
+
+/// A JSON answer before it gets the headers that all have.
+#[derive(Debug)]
+pub struct Answer {
+    status: u16,
+    body: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    /// An answer with a body that is JSON already.
+    pub fn json(status: u16, body: String) -> Self {
+        Self { status, body, headers: Vec::new() }
+    }
+
+    /// Adds a header whose value is a number or plain ASCII text; any other value is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+
+    #[test]
+    fn the_published_error_bodies_to_the_byte() {
+        let refused = ApiError::Unauthorized(Refusal::Expired);
+        assert_eq!(
+            Envelope::Platform.render(&refused),
+            (
+                401,
+                r#"{"message":"Access with the provided credentials is incorrect. CODE: X-0005","statusCode":401}"#
+                    .into()
+            )
+        );
+        assert_eq!(
+            Envelope::TradersRoom.render(&refused),
+            (401, r#"{"message":"Invalid secret key","providerStatus":401}"#.into())
+        );
+        assert_eq!(
+            Envelope::TradersRoom.render(&ApiError::bad_request("Email, phone and first name are required")),
+            (400, r#"{"message":"Email, phone and first name are required","providerStatus":400}"#.into())
+        );
+    }
+
+    #[test]
+    fn json_types_are_told_from_others() {
+        for (declared, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/json", true),
+            ("application/problem+json", true),
+            ("", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("image/json", false),
+            ("json", false),
+        ] {
+            assert_eq!(is_json(&HeaderValue::from_static(declared)), expected, "{declared}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_could_break_the_answer_is_left_out() {
+        let answer = Answer::json(200, "{}".into()).header("x-next-cursor", "a\r\nb");
+        assert!(answer.headers.is_empty());
+    }
+}

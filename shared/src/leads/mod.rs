@@ -1,0 +1,282 @@
+//! The work of the two Leads endpoints (CONTRACT.md, section 2): who may ask, which leads
+//! answer, in which order, and from where on.
+
+mod cursor;
+mod listing;
+
+use crate::App;
+use crate::auth::{Authentication, Presented};
+use crate::error::{ApiError, Refusal};
+use crate::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
+use crate::model::{Bucket, BucketId, KeyBy, LeadsQuery};
+use crate::store::{PlacedLead, Store, StoreError, keys};
+use cursor::Cursor;
+use lambda_http::Request;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Largest request body: 5,000 of the longest emails fit.
+const BODY_MAX: usize = 2 * 1024 * 1024;
+/// Largest answer, below Lambda's 6 MB: a page ends early before it, and says where to go on.
+const ANSWER_MAX: usize = 5 * 1024 * 1024;
+
+const NO_BUCKET: &str = "Bucket with corresponding affiliateID doesn't exist";
+const NOT_THE_AFFILIATES: &str = "Provided bucketId does not belong to the provided affiliateID";
+const NOT_THE_BUCKETS: &str = "Provided sourceId does not belong to bucket";
+
+/// What the path asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    /// `{bucketId}`
+    pub bucket_id: &'a str,
+    /// `{affiliateID}`
+    pub affiliate_id: &'a str,
+    /// `{sourceId}`, on the endpoint that has it.
+    pub source_id: Option<&'a str>,
+}
+
+/// Answers a request of either endpoint.
+pub async fn respond(app: &App, request: &Request, path: Path<'_>) -> Response {
+    let mut exchange = Exchange::begin(Envelope::Platform, request);
+    let outcome = answer(app, &mut exchange, request, path).await;
+    exchange.end(outcome)
+}
+
+async fn answer(
+    app: &App,
+    exchange: &mut Exchange,
+    request: &Request,
+    path: Path<'_>,
+) -> Result<Answer, ApiError> {
+    let presented = Presented::read(TokenHeader::Authorization.read(request))?;
+    let query = http::json_body(request, BODY_MAX).and_then(|body| Ok(LeadsQuery::parse(body)?));
+    let bucket_id = BucketId::parse(path.bucket_id);
+    // An id that can't be a bucket's has no leads to search.
+    let search = query.and_then(|query| {
+        bucket_id.as_ref().map(|bucket_id| Search::new(query, bucket_id, path)).transpose()
+    });
+
+    // A token that was accepted a moment ago is most likely still good: its request's reads begin
+    // beside its look-up. Nothing of them is answered before the look-up is done.
+    let known = app.auth.is_known(&presented);
+    let early = async {
+        match &search {
+            Ok(Some(search)) if known => Some(search.run(&app.store).await),
+            _ => None,
+        }
+    };
+    let (authentication, bucket, early) = futures_util::future::join3(
+        app.auth.authenticate(&presented, http::source_ip(request)),
+        app.buckets.get(&app.store, bucket_id.as_ref(), |bucket| path.problem(bucket).is_none()),
+        early,
+    )
+    .await;
+
+    match authentication? {
+        Authentication::Refused(reason, id) => {
+            if let Some(id) = id {
+                exchange.token_id(&id);
+            }
+            return Err(reason.into());
+        }
+        Authentication::Accepted(caller) => {
+            exchange.token_id(caller.token_id());
+            caller.require_view(path.affiliate_id).map_err(|reason: Refusal| ApiError::from(reason))?;
+        }
+    }
+    let (Some(search), Some(bucket)) = (search?, bucket?) else {
+        return Err(ApiError::BadRequest(NO_BUCKET.into()));
+    };
+    if let Some(problem) = path.problem(&bucket) {
+        return Err(ApiError::BadRequest(problem.into()));
+    }
+    let found = match early {
+        Some(found) => found?,
+        None => search.run(&app.store).await?,
+    };
+    search.render(&found)
+}
+
+impl Path<'_> {
+    /// The published message of what the path says wrongly about the bucket.
+    fn problem(&self, bucket: &Bucket) -> Option<&'static str> {
+        if bucket.affiliate_id != self.affiliate_id {
+            return Some(NOT_THE_AFFILIATES);
+        }
+        let assigned = self.source_id.is_none_or(|source| bucket.sources.iter().any(|own| own == source));
+        (!assigned).then_some(NOT_THE_BUCKETS)
+    }
+}
+
+/// Buckets that this instance read a moment ago, so that a partner who pages does not pay for the
+/// bucket with each page. What would refuse a request is always read afresh, so that a new bucket
+/// or source works at once; one that was taken away may answer for [`Buckets::MAX_AGE`] more.
+#[derive(Debug, Default)]
+pub struct Buckets(Mutex<HashMap<BucketId, (Instant, Arc<Bucket>)>>);
+
+impl Buckets {
+    /// Oldest record that still serves.
+    pub const MAX_AGE: Duration = Duration::from_secs(5);
+    const MAX: usize = 256;
+
+    async fn get(
+        &self,
+        store: &Store,
+        id: Option<&BucketId>,
+        serves: impl Fn(&Bucket) -> bool,
+    ) -> Result<Option<Arc<Bucket>>, StoreError> {
+        let Some(id) = id else { return Ok(None) };
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        if let Some((since, bucket)) = cached
+            && since.elapsed() < Self::MAX_AGE
+            && serves(&bucket)
+        {
+            return Ok(Some(bucket));
+        }
+        let since = Instant::now();
+        let Some(bucket) = store.bucket(id).await?.map(Arc::new) else {
+            self.forget(id);
+            return Ok(None);
+        };
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= Self::MAX {
+            cache.clear();
+        }
+        cache.insert(id.clone(), (since, bucket.clone()));
+        Ok(Some(bucket))
+    }
+
+    /// Drops a record that this instance changed itself.
+    pub fn forget(&self, id: &BucketId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// A request that is right in itself: which leads it means, and from where on.
+struct Search<'a> {
+    query: LeadsQuery,
+    affiliate_id: &'a str,
+    /// The bucket's list.
+    list: String,
+    /// The source's part of it, on the endpoint that has one.
+    source_list: Option<String>,
+    /// What a cursor of this search is bound to.
+    fingerprint: [u8; 32],
+    after: Option<Cursor>,
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+struct Found {
+    /// The page's leads, in order.
+    leads: Vec<PlacedLead>,
+    /// Whether more match behind them.
+    more: bool,
+    /// How many match in all, where that is known without reading on.
+    total: Option<u64>,
+    /// How many of the emails and ids given are of no lead in this bucket and source.
+    missing: Option<usize>,
+}
+
+impl<'a> Search<'a> {
+    fn new(query: LeadsQuery, bucket_id: &BucketId, path: Path<'a>) -> Result<Self, ApiError> {
+        let list = keys::bucket_list(bucket_id);
+        let source_list = path.source_id.map(|source| keys::source_list(&list, source));
+        let fingerprint = cursor::fingerprint(source_list.as_ref().unwrap_or(&list), &query);
+        let after = match &query.cursor {
+            Some(text) => Some(Cursor::parse(text, &fingerprint).ok_or(ApiError::BadRequest(
+                "cursor must be the x-next-cursor of an answer to the same bucket and filters".into(),
+            ))?),
+            None => None,
+        };
+        Ok(Self { query, affiliate_id: path.affiliate_id, list, source_list, fingerprint, after })
+    }
+
+    async fn run(&self, store: &Store) -> Result<Found, StoreError> {
+        match &self.query.keys {
+            Some(keys) => self.by_keys(store, keys).await,
+            None => self.by_list(store).await,
+        }
+    }
+
+    /// How many matching leads come before this page.
+    fn skipped(&self) -> u64 {
+        self.after.as_ref().map_or(self.query.offset, |cursor| cursor.position)
+    }
+
+    async fn by_keys(&self, store: &Store, keys: &crate::model::Keys) -> Result<Found, StoreError> {
+        let mut here = store.leads_by_keys(keys).await?;
+        here.retain(|placed| match &self.source_list {
+            Some(_) => placed.source_list == self.source_list,
+            None => placed.list == self.list,
+        });
+        let missing = keys.emails.len() + keys.ids.len() - here.len();
+        let order = self.order();
+        // Keyed by place, a lead that was given both by email and by id comes once.
+        let sorted: BTreeMap<String, PlacedLead> = here
+            .into_iter()
+            .filter(|placed| self.query.filters.accept(&placed.lead))
+            .map(|placed| (order.sort_key(&placed.lead), placed))
+            .collect();
+        let total = sorted.len();
+        let start = match &self.after {
+            Some(cursor) => sorted.range(..=cursor.key.clone()).count(),
+            None => usize::try_from(self.query.offset).unwrap_or(usize::MAX).min(total),
+        };
+        let leads: Vec<_> = sorted.into_values().skip(start).take(self.query.limit).collect();
+        Ok(Found {
+            more: start + leads.len() < total,
+            leads,
+            total: Some(total as u64),
+            missing: Some(missing),
+        })
+    }
+
+    fn render(&self, found: &Found) -> Result<Answer, ApiError> {
+        let mut body = String::with_capacity(2 + found.leads.len() * 260);
+        body.push('{');
+        let mut shown = 0;
+        for PlacedLead { lead, .. } in &found.leads {
+            let before = body.len();
+            let key = match self.query.key_by {
+                KeyBy::Id if !lead.id.as_str().is_empty() => lead.id.as_str(),
+                KeyBy::Id | KeyBy::Email => &lead.email,
+            };
+            if shown > 0 {
+                body.push(',');
+            }
+            let (Ok(key), Ok(lead)) =
+                (serde_json::to_string(key), serde_json::to_string(&lead.to_answer(self.affiliate_id)))
+            else {
+                continue;
+            };
+            body.push_str(&key);
+            body.push(':');
+            body.push_str(&lead);
+            if body.len() >= ANSWER_MAX {
+                body.truncate(before);
+                break;
+            }
+            shown += 1;
+        }
+        body.push('}');
+        let mut answer = Answer::json(200, body);
+        if let Some(total) = found.total {
+            answer = answer.header("x-total-count", total);
+        }
+        if let Some(missing) = found.missing {
+            answer = answer.header("x-missing-count", missing);
+        }
+        if found.more || shown < found.leads.len() {
+            let position = self.skipped() + shown as u64;
+            if let Some(last) = found.leads[..shown].last() {
+                let cursor = Cursor { position, key: self.order().sort_key(&last.lead) };
+                answer = answer
+                    .header("x-next-offset", position)
+                    .header("x-next-cursor", cursor.to_text(&self.fingerprint));
+            }
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,70 @@
+//! What the functions share: the model, authentication, the store, the HTTP edge, logs and
+//! configuration. It knows no routes; those are in `template.yaml`, one function each.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`secret`] | identification tokens in plain text, and their digests |
+//! | [`model`] | domain types, parsed at the edge; knows neither HTTP nor DynamoDB |
+//! | [`auth`] | who may do what: the only place that decides it |
+//! | [`store`] | every key and access pattern; the only place that speaks to DynamoDB |
+//! | [`leads`] | the work of the two Leads endpoints |
+//! | [`http`] | requests in, answers out, the two error envelopes |
+//! | [`error`] | what can go wrong, and the status each turns into |
+//! | [`telemetry`] | one JSON log line a request |
+//! | [`config`] | the environment variables a function reads |
+
+pub mod auth;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod leads;
+pub mod model;
+pub mod secret;
+pub mod store;
+pub mod telemetry;
+
+pub use config::Config;
+pub use error::ApiError;
+
+use auth::Authenticator;
+use store::Store;
+
+/// What one running instance of a function holds between invocations: clients and caches.
+#[derive(Debug)]
+pub struct App {
+    /// Every read and write.
+    pub store: Store,
+    /// Tokens, roles and permissions.
+    pub auth: Authenticator,
+    /// Buckets read a moment ago.
+    pub buckets: leads::Buckets,
+}
+
+impl App {
+    /// Builds the instance's state; does no input or output.
+    pub fn new(config: &Config) -> Self {
+        let store = Store::new(config);
+        Self { auth: Authenticator::new(store.clone()), buckets: leads::Buckets::default(), store }
+    }
+}
+
+/// Start-up of a deployed function: reads the environment, builds the state once, and serves
+/// events on one thread until the platform ends the process.
+///
+/// # Errors
+/// A missing or malformed environment variable, or a failure of the Lambda runtime itself.
+pub fn serve<F, R>(function: &'static str, handler: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(std::sync::Arc<App>, lambda_http::Request) -> R,
+    R: Future<Output = http::Response> + Send,
+{
+    let config = Config::from_env()?;
+    telemetry::init(function, config.log_level, telemetry::Output::Stdout);
+    let app = std::sync::Arc::new(App::new(&config));
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(lambda_http::run(
+        lambda_http::service_fn(|request| {
+            let answer = handler(app.clone(), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        }),
+    ))
+}

@@ -1,0 +1,417 @@
+//! Clients and their registration (CONTRACT.md, section 3).
+
+use super::{BucketId, Email, Invalid, Object, Timestamp, time};
+use serde::Serialize;
+use std::fmt;
+use std::net::IpAddr;
+
+const REQUIRED: &str = "Email, phone and first name are required";
+const TEXT_MAX: usize = 1024;
+const META_MAX_BYTES: usize = 16 * 1024;
+const AGREEMENTS_MAX: usize = 50;
+
+/// Id of a client: a UUID, or what an import brought along.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(String);
+
+impl ClientId {
+    /// Longest id, in bytes; a longer text names no client.
+    pub const MAX_BYTES: usize = 128;
+
+    /// An id as stored or given.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// A new random id (UUID, version 4: 122 random bits).
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The optional text fields of the published reference: each is declared once, and read, stored
+/// and shown from that declaration.
+macro_rules! texts {
+    ($(#[$of:meta])* $group:ident { $($(#[$doc:meta])* $field:ident = $name:literal,)* }) => {
+        $(#[$of])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct $group {
+            $($(#[$doc])* #[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<String>,)*
+        }
+
+        impl $group {
+            /// Published names of the fields, in the reference's order.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            fn read(object: &Object<'_>) -> Result<Self, Invalid> {
+                Ok(Self { $($field: object.text($name, TEXT_MAX)?.map(|text| text.into_owned()),)* })
+            }
+
+            /// The fields that are present, by their published names.
+            pub fn present(&self) -> impl Iterator<Item = (&'static str, &str)> {
+                [$(($name, self.$field.as_deref())),*].into_iter().filter_map(|(name, text)| Some((name, text?)))
+            }
+
+            /// Puts a field by its published name; another name changes nothing.
+            pub fn set(&mut self, name: &str, text: String) {
+                match name {
+                    $($name => self.$field = Some(text),)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+texts! {
+    /// What the platform stores of a client besides what it works with.
+    Profile {
+        /// Middle name.
+        middle_name = "middleName",
+        /// Last name.
+        last_name = "lastName",
+        /// Gender.
+        gender = "gender",
+        /// Date of birth, ISO 8601.
+        date_of_birth = "dateOfBirth",
+        /// Nationality.
+        nationality = "nationality",
+        /// Passport.
+        passport = "passport",
+        /// Secondary phone.
+        additional_phone = "additionalPhone",
+        /// Affiliate sub-id.
+        sub_id = "subID",
+        /// Campaign identifier.
+        campaign_id = "campaignId",
+        /// External system's user id.
+        external_id = "externalId",
+        /// Project identifier.
+        project = "project",
+        /// Desk identifier.
+        desk = "desk",
+        /// Manager: id, email or name.
+        manager = "manager",
+        /// Client type.
+        kind = "type",
+        /// Fee group.
+        company_fee_group = "companyFeeGroup",
+        /// Verification level.
+        verification_level = "verificationLevel",
+        /// Verification status.
+        verification_status = "verificationStatus",
+    }
+}
+
+texts! {
+    /// `billing`
+    Billing {
+        /// Country.
+        country = "country",
+        /// Region.
+        region = "region",
+        /// City.
+        city = "city",
+        /// Post code.
+        postcode = "postcode",
+        /// Street address.
+        address = "address",
+    }
+}
+
+/// One of `agreements`: what the client signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agreement {
+    /// Agreement's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Address it was signed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// When it was signed, ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_at: Option<String>,
+}
+
+/// A valid Sign Up request body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignUp {
+    /// `email`
+    pub email: Email,
+    /// `phone`: digits with an optional leading `+`.
+    pub phone: String,
+    /// `firstName`
+    pub first_name: String,
+    /// `affiliateID`; a blank one counts as absent.
+    pub affiliate_id: Option<String>,
+    /// `sourceId`; a blank one counts as absent.
+    pub source_id: Option<String>,
+    /// `status`; a blank one counts as absent.
+    pub status: Option<String>,
+    /// `state`; a blank one counts as absent.
+    pub state: Option<String>,
+    /// `meta`, at most 16 KiB.
+    pub meta: Option<String>,
+    /// `processed`
+    pub processed: Option<bool>,
+    /// `allowToCreateAsset`
+    pub allow_to_create_asset: Option<bool>,
+    /// `sendEmail`
+    pub send_email: bool,
+    /// The other text fields.
+    pub profile: Profile,
+    /// `billing`
+    pub billing: Option<Billing>,
+    /// `agreements`
+    pub agreements: Vec<Agreement>,
+}
+
+impl SignUp {
+    /// Reads a request body. Undocumented fields, and those that the platform manages, are
+    /// ignored.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        Self::read(&Object::parse(body)?)
+    }
+
+    /// As [`SignUp::parse`], from an object that was read already.
+    ///
+    /// # Errors
+    /// As [`SignUp::parse`].
+    pub fn read(object: &Object<'_>) -> Result<Self, Invalid> {
+        let trimmed = |name| {
+            let text = object.text(name, TEXT_MAX)?;
+            Ok::<_, Invalid>(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+        };
+        let (email, phone, first_name) =
+            match (object.text("email", usize::MAX)?, trimmed("phone")?, trimmed("firstName")?) {
+                (Some(email), Some(phone), Some(name)) if !email.trim().is_empty() => (email, phone, name),
+                _ => return Err(Invalid::new(REQUIRED)),
+            };
+        let email = Email::parse(&email).ok_or_else(|| {
+            Invalid::new(format!(
+                "email must be a valid email address of at most {} characters",
+                Email::MAX_CHARS
+            ))
+        })?;
+        let phone = read_phone(&phone)
+            .ok_or_else(|| Invalid::new("phone must have 5 to 15 digits and an optional leading +"))?;
+        let profile = Profile::read(object)?;
+        if profile.date_of_birth.as_deref().is_some_and(|text| !time::is_iso(text)) {
+            return Err(Invalid::new("dateOfBirth must be an ISO 8601 date"));
+        }
+        let meta = object.text("meta", usize::MAX)?;
+        if meta.as_ref().is_some_and(|meta| meta.len() > META_MAX_BYTES) {
+            return Err(Invalid::new(format!("meta must have at most {META_MAX_BYTES} bytes")));
+        }
+        let agreements = object.objects("agreements", AGREEMENTS_MAX)?.unwrap_or_default();
+        Ok(Self {
+            email,
+            phone,
+            first_name,
+            affiliate_id: trimmed("affiliateID")?,
+            source_id: trimmed("sourceId")?,
+            status: trimmed("status")?,
+            state: trimmed("state")?,
+            meta: meta.map(|meta| meta.into_owned()),
+            processed: object.boolean("processed")?,
+            allow_to_create_asset: object.boolean("allowToCreateAsset")?,
+            send_email: object.boolean("sendEmail")?.unwrap_or(false),
+            profile,
+            billing: object.object("billing")?.map(|billing| Billing::read(&billing)).transpose()?,
+            agreements: agreements.iter().map(read_agreement).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Blanks, dots, dashes and parentheses are dropped; what is left must be 5 to 15 digits with an
+/// optional leading `+`.
+fn read_phone(text: &str) -> Option<String> {
+    let kept: String =
+        text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\u{a0}' | '.' | '-' | '(' | ')')).collect();
+    let digits = kept.strip_prefix('+').unwrap_or(&kept);
+    let valid = (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    valid.then_some(kept)
+}
+
+fn read_agreement(object: &Object<'_>) -> Result<Agreement, Invalid> {
+    let text = |name| Ok::<_, Invalid>(object.text(name, TEXT_MAX)?.map(|text| text.into_owned()));
+    let (label, ip, signed_at) = (text("label")?, text("ip")?, text("signedAt")?);
+    if ip.as_deref().is_some_and(|ip| ip.parse::<IpAddr>().is_err()) {
+        return Err(Invalid::new(format!("{} must be an IP address", object.place("ip"))));
+    }
+    if signed_at.as_deref().is_some_and(|text| !time::is_iso(text)) {
+        return Err(Invalid::new(format!("{} must be an ISO 8601 date-time", object.place("signedAt"))));
+    }
+    Ok(Agreement { label, ip, signed_at })
+}
+
+/// A registered client: what was given at sign-up and what the platform manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Id.
+    pub id: ClientId,
+    /// What was given.
+    pub given: SignUp,
+    /// Status; `new` where none was given.
+    pub status: String,
+    /// State; `active` where none was given.
+    pub state: String,
+    /// The affiliate, from the request or from the token.
+    pub affiliate_id: Option<String>,
+    /// The bucket it was routed to.
+    pub bucket_id: Option<BucketId>,
+    /// When it was registered.
+    pub created_date: Timestamp,
+    /// When it was last changed.
+    pub updated_date: Timestamp,
+    /// When it made its first deposit.
+    pub ftd: Option<Timestamp>,
+}
+
+impl Client {
+    /// A client that registers now.
+    pub fn register(given: SignUp, affiliate_id: Option<String>, bucket_id: Option<BucketId>) -> Self {
+        let now = Timestamp::now();
+        Self {
+            id: ClientId::generate(),
+            status: given.status.clone().unwrap_or_else(|| "new".to_owned()),
+            state: given.state.clone().unwrap_or_else(|| "active".to_owned()),
+            given,
+            affiliate_id,
+            bucket_id,
+            created_date: now,
+            updated_date: now,
+            ftd: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<SignUp, String> {
+        SignUp::parse(body.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn with(fields: &str) -> Result<SignUp, String> {
+        parse(&format!(r#"{{"email":"user@example.com","phone":"+1234567890","firstName":"Jane",{fields}}}"#))
+    }
+
+    #[test]
+    fn the_required_fields_come_first() {
+        for body in [
+            "{}",
+            "",
+            r#"{"email":"user@example.com","phone":"+1234567890"}"#,
+            r#"{"email":"user@example.com","phone":"+1234567890","firstName":" "}"#,
+            r#"{"email":null,"phone":"+1234567890","firstName":"Jane"}"#,
+            r#"{"email":"","phone":"+1234567890","firstName":"Jane","billing":7}"#,
+            r#"{"email":"not an address","phone":"","firstName":"Jane"}"#,
+        ] {
+            assert_eq!(parse(body).unwrap_err(), "Email, phone and first name are required", "{body}");
+        }
+    }
+
+    #[test]
+    fn phones() {
+        for (given, kept) in [
+            ("+1234567890", Some("+1234567890")),
+            ("(030) 123-45.67", Some("0301234567")),
+            ("12345", Some("12345")),
+            ("+123456789012345", Some("+123456789012345")),
+            ("1234", None),
+            ("+1234567890123456", None),
+            ("12+345678", None),
+            ("++12345678", None),
+            ("12345x", None),
+            ("١٢٣٤٥٦", None),
+        ] {
+            assert_eq!(read_phone(given).as_deref(), kept, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_whole_published_reference_is_read() {
+        let texts: String = Profile::NAMES
+            .iter()
+            .map(|name| match *name {
+                "dateOfBirth" => r#""dateOfBirth":"1990-05-01","#.to_owned(),
+                name => format!(r#""{name}":"{name}-value","#),
+            })
+            .collect();
+        let given = with(&format!(
+            r#"{texts}"affiliateID":"AFF-123","sourceId":"facebook_ads","status":"s","state":"live","meta":"m",
+               "processed":true,"allowToCreateAsset":false,"sendEmail":true,"createdDate":"x","id":"y","ftd":5,
+               "billing":{{"country":"US","region":"NY","city":"New York","postcode":"10001","address":"Wall Street 1"}},
+               "agreements":[{{"label":"Terms and Conditions","ip":"127.0.0.1","signedAt":"2026-01-01T12:00:00Z"}}]"#
+        ))
+        .unwrap();
+        assert_eq!(given.profile.present().count(), Profile::NAMES.len());
+        assert_eq!(given.profile.kind.as_deref(), Some("type-value"));
+        assert_eq!(given.billing.unwrap().present().count(), 5);
+        assert_eq!(given.agreements[0].signed_at.as_deref(), Some("2026-01-01T12:00:00Z"));
+        assert_eq!(
+            (given.processed, given.allow_to_create_asset, given.send_email),
+            (Some(true), Some(false), true)
+        );
+        assert_eq!(given.affiliate_id.as_deref(), Some("AFF-123"));
+    }
+
+    #[test]
+    fn messages_name_the_field() {
+        let long = "x".repeat(1025);
+        for (fields, message) in [
+            (
+                r#""email":"nobody""#.to_owned(),
+                "email must be a valid email address of at most 254 characters",
+            ),
+            (r#""email":5"#.into(), "email must be a string"),
+            (r#""phone":"123""#.into(), "phone must have 5 to 15 digits and an optional leading +"),
+            (format!(r#""lastName":"{long}""#), "lastName must have at most 1024 characters"),
+            (format!(r#""firstName":"{long}""#), "firstName must have at most 1024 characters"),
+            (format!(r#""meta":"{}""#, "é".repeat(8193)), "meta must have at most 16384 bytes"),
+            (r#""dateOfBirth":"01/05/1990""#.into(), "dateOfBirth must be an ISO 8601 date"),
+            (r#""sendEmail":"yes""#.into(), "sendEmail must be true or false"),
+            (r#""billing":{"city":5}"#.into(), "billing.city must be a string"),
+            (r#""agreements":{}"#.into(), "agreements must be an array of objects"),
+            (r#""agreements":[{"ip":"localhost"}]"#.into(), "agreements[0].ip must be an IP address"),
+            (
+                r#""agreements":[{},{"signedAt":"now"}]"#.into(),
+                "agreements[1].signedAt must be an ISO 8601 date-time",
+            ),
+            (
+                format!(r#""agreements":[{}]"#, ["{}"; 51].join(",")),
+                "agreements must have at most 50 elements",
+            ),
+        ] {
+            assert_eq!(with(&fields).unwrap_err(), message, "{fields}");
+        }
+        assert!(with(&format!(r#""lastName":"{}""#, "é".repeat(1024))).is_ok());
+    }
+
+    #[test]
+    fn defaults_and_blanks() {
+        let given = with(r#""affiliateID":" ","sourceId":"","status":"","state":null"#).unwrap();
+        assert_eq!((&given.affiliate_id, &given.source_id), (&None, &None));
+        let client = Client::register(given, None, None);
+        assert_eq!((client.status.as_str(), client.state.as_str()), ("new", "active"));
+        assert_eq!(client.created_date, client.updated_date);
+        assert_eq!(client.id.as_str().len(), 36);
+    }
+}

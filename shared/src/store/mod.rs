@@ -1,0 +1,186 @@
+//! Every read and write of the system. The tables and keys are in `docs/data-model.md`; what
+//! each pattern may cost is checked at the wire by `tests/tests/capacity.rs`.
+//!
+//! | access pattern | call | rounds |
+//! | --- | --- | --- |
+//! | token by its digest | [`Store::token`]: `GetItem`, strongly consistent | 1 |
+//! | all roles | [`Store::roles`]: `Query` of one partition | 1 |
+//! | bucket by id | [`Store::bucket`]: `GetItem` | 1 |
+//! | leads by emails and ids | [`Store::leads_by_keys`]: `BatchGetItem`, 100 keys a call, all at once | 1 |
+//! | totals and the place of an offset | [`Store::cells`], [`Store::seconds`]: `Query` of counters | 1 each |
+//! | a page of a list | [`Store::page`]: `Query` of one index | 1 per MB |
+//! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once | 1 |
+//! | a sign-up | [`Store::register`]: `TransactWriteItems` | 1 |
+//! | set-up: token, role, bucket | [`Store::create_token`], [`Store::put_role`], [`Store::create_bucket`] | 1 |
+
+mod access;
+mod buckets;
+mod clients;
+pub mod counters;
+mod item;
+pub mod keys;
+mod leads;
+
+pub use buckets::CreateBucket;
+pub use clients::{IdempotencyKey, Registered, client_items};
+pub use item::Item;
+pub use leads::{Order, Page, PlacedLead};
+
+use crate::config::{Config, Tables};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use base64::Engine;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest a lost connection or a stalled answer may hold a request up before it is tried again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// One call with all its attempts; a request makes three rounds at most within the gateway's 30 s.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
+const ATTEMPTS: u32 = 5;
+
+/// The five tables, through the official SDK. Cheap to clone; clones share connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    tables: Arc<Tables>,
+    spread: clients::Spread,
+}
+
+impl Store {
+    /// Builds the client; does no input or output.
+    pub fn new(config: &Config) -> Self {
+        let credentials = &config.credentials;
+        let mut settings = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(Credentials::new(
+                &credentials.access_key_id,
+                &credentials.secret_access_key,
+                credentials.session_token.clone(),
+                None,
+                "environment",
+            ))
+            .http_client(http_client(config.endpoint.as_deref()))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(Duration::from_millis(50))
+                    .with_max_backoff(Duration::from_secs(1)),
+            )
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            );
+        if let Some(endpoint) = &config.endpoint {
+            settings = settings.endpoint_url(endpoint);
+        }
+        Self {
+            client: Client::from_conf(settings.build()),
+            tables: Arc::new(config.tables.clone()),
+            spread: clients::Spread::default(),
+        }
+    }
+
+    /// The SDK's client, for set-up work that is none of the functions': creating tables.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Physical names of the tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+/// DynamoDB's endpoints chain to Amazon's own roots: trusting those few alone saves parsing the
+/// machine's whole bundle at each cold start. Another https endpoint is judged by that bundle.
+fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+    let builder = aws_smithy_http_client::Builder::new();
+    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        return builder.build_http();
+    }
+    let builder = builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+    let context = match endpoint {
+        Some(_) => None,
+        None => TlsContext::builder().with_trust_store(amazon_roots()).build().ok(),
+    };
+    match context {
+        Some(context) => builder.tls_context(context).build_https(),
+        None => builder.build_https(),
+    }
+}
+
+fn amazon_roots() -> TrustStore {
+    const SUBJECTS: [&[u8]; 2] = [b"Amazon Root CA", b"Starfield Services Root Certificate Authority"];
+    let is_amazons =
+        |der: &&&[u8]| SUBJECTS.iter().any(|name| der.windows(name.len()).any(|part| part == *name));
+    let ders = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(AsRef::<[u8]>::as_ref).collect::<Vec<_>>();
+    ders.iter().filter(is_amazons).fold(TrustStore::empty(), |store, der| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        store
+            .with_pem_certificate(format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"))
+    })
+}
+
+/// A call that failed after all its retries, or an item that is not as it was written. Shows the
+/// operation and DynamoDB's error code, never a key, an item or a table's name.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    operation: &'static str,
+    code: Cow<'static, str>,
+}
+
+impl StoreError {
+    fn new(operation: &'static str, code: impl Into<Cow<'static, str>>) -> Self {
+        Self { operation, code: code.into() }
+    }
+
+    fn malformed(what: &'static str) -> Self {
+        Self::new(what, "stored item is malformed")
+    }
+
+    fn of<E: ProvideErrorMetadata, R>(operation: &'static str, error: &SdkError<E, R>) -> Self {
+        let code = match error {
+            SdkError::ConstructionFailure(_) => "request could not be built".into(),
+            SdkError::TimeoutError(_) => "timeout".into(),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout".into(),
+            SdkError::DispatchFailure(_) => "connection failed".into(),
+            SdkError::ResponseError(_) => "answer could not be read".into(),
+            other => {
+                other.as_service_error().and_then(|error| error.code()).unwrap_or("unknown").to_owned().into()
+            }
+        };
+        Self { operation, code }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.code)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn amazons_roots_are_in_the_registry_crate() {
+        let count = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+            .iter()
+            .filter(|der| der.windows(14).any(|part| part == b"Amazon Root CA"))
+            .count();
+        assert_eq!(count, 4);
+    }
+}
