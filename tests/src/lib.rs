@@ -1,0 +1,280 @@
+//! The driver of the black-box tests: a stack of its own for each test, on an embedded engine in
+//! memory, called over HTTP as partners do.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use local::{Options, Stack};
+use serde_json::Value;
+use shared::model::{Bucket, BucketId, Permission, Role, RoleId, Timestamp, TokenId, TokenRecord, Whitelist};
+use shared::secret::Token;
+use shared::store::{CreateBucket, Store};
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+/// The published 401 of the leads and admin endpoints.
+pub const UNAUTHORIZED: &str =
+    r#"{"message":"Access with the provided credentials is incorrect. CODE: X-0005","statusCode":401}"#;
+/// The published 401 of Sign Up.
+pub const INVALID_KEY: &str = r#"{"message":"Invalid secret key","providerStatus":401}"#;
+
+/// A running stack and a client for it.
+pub struct TestApp {
+    /// The stack itself.
+    pub stack: Stack,
+    client: Client<HttpConnector, Full<Bytes>>,
+    /// The stack's data directory.
+    pub directory: TempDir,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Headers by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// Body.
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The keys of the body's object, in the order of the body.
+    pub fn keys(&self) -> Vec<String> {
+        struct Keys(Vec<String>);
+        impl<'de> serde::de::Visitor<'de> for Keys {
+            type Value = Vec<String>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                mut self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                while let Some((key, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
+                    self.0.push(key);
+                }
+                Ok(self.0)
+            }
+        }
+        let mut reader = serde_json::Deserializer::from_str(&self.text);
+        serde::de::Deserializer::deserialize_map(&mut reader, Keys(vec![]))
+            .unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// Asserts the status and the body, byte for byte.
+    #[track_caller]
+    pub fn assert(&self, status: u16, text: &str) {
+        assert_eq!((self.status, self.text.as_str()), (status, text));
+    }
+
+    /// Asserts an error of the leads and admin endpoints, byte for byte.
+    #[track_caller]
+    pub fn assert_error(&self, status: u16, message: &str) {
+        let message = Value::from(message);
+        self.assert(status, &format!(r#"{{"message":{message},"statusCode":{status}}}"#));
+    }
+
+    /// Asserts an error of the Traders Room endpoints, byte for byte.
+    #[track_caller]
+    pub fn assert_provider_error(&self, status: u16, message: &str) {
+        let message = Value::from(message);
+        self.assert(status, &format!(r#"{{"message":{message},"providerStatus":{status}}}"#));
+    }
+}
+
+/// What a token of a test is made with; the default is one without permissions.
+#[derive(Clone, Debug, Default)]
+pub struct TokenSpec {
+    /// Permissions of the role that is made for it.
+    pub permissions: Vec<Permission>,
+    /// `affiliateIDs`
+    pub affiliates: Vec<String>,
+    /// `whitelist`
+    pub whitelist: Vec<String>,
+    /// `expiresAt`, epoch milliseconds.
+    pub expires_at: Option<i64>,
+}
+
+impl TestApp {
+    /// A stack in memory without demo data.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_with(Options::in_memory(directory.path()), directory).await
+    }
+
+    /// A stack with the demo data of a first start.
+    pub async fn start_with_demo_data() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_with(Options { demo_data: true, ..Options::in_memory(directory.path()) }, directory).await
+    }
+
+    /// A stack on another DynamoDB, e.g. behind a proxy.
+    pub async fn start_on(dynamodb_endpoint: String) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            memory: false,
+            dynamodb_endpoint: Some(dynamodb_endpoint),
+            ..Options::in_memory(directory.path())
+        };
+        Self::start_with(options, directory).await
+    }
+
+    async fn start_with(options: Options, directory: TempDir) -> Self {
+        let stack = Stack::start(&options).await.unwrap();
+        Self { stack, client: Client::builder(TokioExecutor::new()).build_http(), directory }
+    }
+
+    /// The tables, for set-up that has no endpoint.
+    pub fn store(&self) -> &Store {
+        &self.stack.store
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let uri = format!("{}{path}", self.stack.credentials.base_url);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let headers = parts.headers.iter();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect(),
+            text,
+        }
+    }
+
+    /// `POST` with a JSON body and these headers; asserts what every answer has.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        let answer = self.send(Method::POST, path, &all, body).await;
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+        assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{answer:?}");
+        answer
+    }
+
+    /// `POST /api/public/buckets/{bucketId}/{affiliateID}/leads`
+    pub async fn leads(&self, token: &str, bucket: &str, affiliate: &str, body: &Value) -> Answer {
+        let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads");
+        self.post(&path, &[("authorization", token)], body.to_string()).await
+    }
+
+    /// `POST /api/public/buckets/{bucketId}/{affiliateID}/leads/{sourceId}`
+    pub async fn leads_by_source(
+        &self,
+        token: &str,
+        bucket: &str,
+        affiliate: &str,
+        source: &str,
+        body: &Value,
+    ) -> Answer {
+        let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads/{source}");
+        self.post(&path, &[("authorization", token)], body.to_string()).await
+    }
+
+    /// `POST /tradersroom/api/auth/signup`
+    pub async fn sign_up(&self, key: &str, body: &Value) -> Answer {
+        self.post("/tradersroom/api/auth/signup", &[("x-api-key", key)], body.to_string()).await
+    }
+
+    /// As [`TestApp::sign_up`], with an `Idempotency-Key`.
+    pub async fn sign_up_once(&self, key: &str, idempotency_key: &str, body: &Value) -> Answer {
+        let headers = [("x-api-key", key), ("idempotency-key", idempotency_key)];
+        self.post("/tradersroom/api/auth/signup", &headers, body.to_string()).await
+    }
+
+    /// Signs a client up and gives its id.
+    pub async fn signed_up(&self, key: &str, body: &Value) -> String {
+        let answer = self.sign_up(key, body).await;
+        assert_eq!(answer.status, StatusCode::OK.as_u16(), "{answer:?}");
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a bucket, through the store.
+    pub async fn bucket(&self, id: &str, affiliate: &str, sources: &[&str]) {
+        let bucket = Bucket {
+            id: BucketId::parse(id).unwrap(),
+            name: format!("Bucket {id}"),
+            affiliate_id: affiliate.to_owned(),
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            created_date: Timestamp::now(),
+        };
+        assert_eq!(self.store().create_bucket(&bucket).await.unwrap(), CreateBucket::Created);
+    }
+
+    /// Makes a token and a role of its own, through the store.
+    pub async fn token(&self, spec: TokenSpec) -> String {
+        self.token_and_id(spec).await.0
+    }
+
+    /// As [`TestApp::token`], with the token's id.
+    pub async fn token_and_id(&self, spec: TokenSpec) -> (String, TokenId) {
+        let token = Token::generate().unwrap();
+        let digest = token.digest();
+        let role_id = RoleId::new(format!("role-of-{}", digest.token_id()));
+        let role = Role {
+            id: role_id.clone(),
+            name: "Test".into(),
+            permissions: spec.permissions.into_iter().collect(),
+        };
+        self.store().put_role(&role).await.unwrap();
+        let record = TokenRecord {
+            id: digest.token_id(),
+            name: "Test".into(),
+            role_id,
+            hint: token.hint(),
+            whitelist: Whitelist::parse(spec.whitelist).unwrap(),
+            affiliate_ids: spec.affiliates,
+            expires_at: spec.expires_at.map(|millis| Timestamp::from_millis(millis).unwrap()),
+            created_date: Timestamp::now(),
+        };
+        self.store().create_token(&record, &digest).await.unwrap();
+        (token.expose().to_owned(), record.id)
+    }
+
+    /// A token that views the leads of these affiliates.
+    pub async fn partner(&self, affiliates: &[&str]) -> String {
+        let affiliates = affiliates.iter().map(|id| (*id).to_owned()).collect();
+        self.token(TokenSpec {
+            permissions: vec![Permission::BucketsViewOwn],
+            affiliates,
+            ..TokenSpec::default()
+        })
+        .await
+    }
+
+    /// A token that signs clients up, for these affiliates only where there are any.
+    pub async fn sign_up_key(&self, affiliates: &[&str]) -> String {
+        let affiliates = affiliates.iter().map(|id| (*id).to_owned()).collect();
+        self.token(TokenSpec {
+            permissions: vec![Permission::ClientsCreate],
+            affiliates,
+            ..TokenSpec::default()
+        })
+        .await
+    }
+}
