@@ -79,6 +79,16 @@ pub fn write_json<T: Serialize>(directory: &Path, name: &str, value: &T) -> Resu
 }
 
 impl Credentials {
+    /// Puts the credentials in the place of `{{partnerToken}}` and its companions: the files in
+    /// `events/` hold no tokens.
+    pub fn fill(&self, text: &str) -> String {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten();
+        fields.fold(text.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{{{name}}}}}"), value.as_str().unwrap_or_default())
+        })
+    }
+
     /// The same for a shell: `. credentials.env` sets `PARTNER_TOKEN` and its companions.
     pub fn to_shell(&self) -> String {
         let fields = [

@@ -86,16 +86,12 @@ impl Engine {
 /// # Errors
 /// DynamoDB can't be reached, or refuses a table.
 pub async fn create_missing_tables(client: &Client, template: &Template) -> Result<()> {
-    for table in &template.tables {
-        let described = client.describe_table().table_name(&table.name).send().await;
-        match described {
-            Ok(_) => continue,
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {}
-            Err(error) => {
-                return Err(anyhow::Error::new(error).context("DynamoDB can't be reached"));
-            }
-        }
+    let mut existing = Vec::new();
+    let mut pages = client.list_tables().into_paginator().send();
+    while let Some(page) = pages.next().await {
+        existing.extend(page.context("DynamoDB can't be reached")?.table_names.unwrap_or_default());
+    }
+    for table in template.tables.iter().filter(|table| !existing.contains(&table.name)) {
         create(client, table).await.with_context(|| format!("can't create {}", table.name))?;
     }
     Ok(())

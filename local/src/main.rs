@@ -1,8 +1,9 @@
 //! `cargo run`: starts the whole system on this machine.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use local::{Options, Stack, credentials::Credentials, stack};
+use local::credentials::{self, Credentials};
+use local::{Options, Stack, stack};
 use shared::config::LogLevel;
 use shared::telemetry::{self, Output};
 use std::io::Write;
@@ -26,6 +27,8 @@ enum Command {
     Serve(Serve),
     /// Print the environment with which a function's own bootstrap runs against the running stack
     Env(Env),
+    /// Print an event of events/ with the running stack's credentials filled in, for `sam local invoke -e -`
+    Event(Event),
 }
 
 #[derive(Args, Debug)]
@@ -70,6 +73,15 @@ struct Env {
     sam: bool,
 }
 
+#[derive(Args, Debug)]
+struct Event {
+    /// The event's file, e.g. events/signup/success.json
+    file: PathBuf,
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    data_dir: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Log(Option<LogLevel>);
 
@@ -89,6 +101,7 @@ fn main() -> std::process::ExitCode {
         None => serve(cli.serve),
         Some(Command::Serve(options)) => serve(options),
         Some(Command::Env(options)) => env(&options),
+        Some(Command::Event(options)) => event(&options),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -175,5 +188,20 @@ fn env(options: &Env) -> Result<()> {
             writeln!(out, "{name}={value}")?;
         }
     }
+    Ok(())
+}
+
+fn event(options: &Event) -> Result<()> {
+    let text = std::fs::read_to_string(&options.file)
+        .with_context(|| format!("can't read {}", options.file.display()))?;
+    let credentials: Credentials =
+        credentials::read(&options.data_dir, "credentials.json")?.with_context(|| {
+            format!(
+                "no stack was started on {}; start one, or choose its directory with --data-dir",
+                options.data_dir.display()
+            )
+        })?;
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", credentials.fill(&text))?;
     Ok(())
 }

@@ -11,9 +11,9 @@ const TEXT: &str = include_str!("../../template.yaml");
 /// The template's resources, as far as the local stack needs them.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Functions in the template's order.
+    /// Functions by name.
     pub functions: Vec<Function>,
-    /// Tables in the template's order.
+    /// Tables by name.
     pub tables: Vec<Table>,
     parameters: BTreeMap<String, String>,
     document: Value,
@@ -81,6 +81,7 @@ impl Template {
                 _ => {}
             }
         }
+        template.functions.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(template)
     }
 

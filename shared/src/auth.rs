@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Half of the 60 seconds that a role's change may take, to leave room for slow reads.
 const ROLES_MAX_AGE: Duration = Duration::from_secs(30);
-/// How long an accepted token counts as known, see [`Authenticator::is_known`].
-const KNOWN_FOR: Duration = Duration::from_secs(60);
-const KNOWN_MAX: usize = 1000;
 
 type Roles = Arc<HashMap<RoleId, Permissions>>;
 
@@ -26,7 +23,6 @@ type Roles = Arc<HashMap<RoleId, Permissions>>;
 pub struct Authenticator {
     store: Store,
     roles: Mutex<Option<(Instant, Roles)>>,
-    known: Mutex<HashMap<TokenId, Instant>>,
 }
 
 /// A token as a request presents it: right by form and checksum, not yet looked up.
@@ -46,6 +42,11 @@ impl Presented {
         let digest = Token::parse(text).ok_or(Refusal::Malformed)?.digest();
         Ok(Self { digest, id: digest.token_id() })
     }
+
+    /// The id that the token has if it exists.
+    pub fn token_id(&self) -> &TokenId {
+        &self.id
+    }
 }
 
 /// The outcome of looking a token up.
@@ -55,6 +56,27 @@ pub enum Authentication {
     Accepted(Caller),
     /// It may not; the id is there where the token exists.
     Refused(Refusal, Option<TokenId>),
+}
+
+impl Authentication {
+    /// The caller; `note` hears the token's id, for the log, wherever there is such a token.
+    ///
+    /// # Errors
+    /// Why the token was refused.
+    pub fn caller(self, note: impl FnOnce(&TokenId)) -> Result<Caller, Refusal> {
+        match self {
+            Self::Accepted(caller) => {
+                note(&caller.token.id);
+                Ok(caller)
+            }
+            Self::Refused(reason, id) => {
+                if let Some(id) = id {
+                    note(&id);
+                }
+                Err(reason)
+            }
+        }
+    }
 }
 
 /// Whoever holds an accepted token.
@@ -67,15 +89,7 @@ pub struct Caller {
 impl Authenticator {
     /// Begins with empty caches.
     pub fn new(store: Store) -> Self {
-        Self { store, roles: Mutex::default(), known: Mutex::default() }
-    }
-
-    /// Whether this instance accepted the token within the last minute. It decides only whether a
-    /// request's own reads may begin beside the token's look-up instead of after it; the answer
-    /// always waits for the look-up.
-    pub fn is_known(&self, presented: &Presented) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&presented.id).is_some_and(|since| since.elapsed() < KNOWN_FOR)
+        Self { store, roles: Mutex::default() }
     }
 
     /// Looks a token up: one round, roles beside it where the cache is too old.
@@ -90,7 +104,6 @@ impl Authenticator {
         let (token, roles) =
             futures_util::future::join(self.store.token(&presented.digest), self.roles()).await;
         let Some(token) = token? else {
-            self.forget(&presented.id);
             return Ok(Authentication::Refused(Refusal::Unknown, None));
         };
         let mut roles = roles?;
@@ -106,20 +119,10 @@ impl Authenticator {
             None
         };
         if let Some(reason) = refusal {
-            self.forget(&presented.id);
             return Ok(Authentication::Refused(reason, Some(token.id)));
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN_MAX {
-            known.clear();
-        }
-        known.insert(token.id.clone(), Instant::now());
         let permissions = roles.get(&token.role_id).copied().unwrap_or_default();
         Ok(Authentication::Accepted(Caller { token, permissions }))
-    }
-
-    fn forget(&self, id: &TokenId) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     async fn roles(&self) -> Result<Roles, StoreError> {

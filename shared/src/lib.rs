@@ -38,13 +38,20 @@ pub struct App {
     pub auth: Authenticator,
     /// Buckets read a moment ago.
     pub buckets: leads::Buckets,
+    /// Who was served which leads a moment ago.
+    pub served: leads::Served,
 }
 
 impl App {
     /// Builds the instance's state; does no input or output.
     pub fn new(config: &Config) -> Self {
         let store = Store::new(config);
-        Self { auth: Authenticator::new(store.clone()), buckets: leads::Buckets::default(), store }
+        Self {
+            auth: Authenticator::new(store.clone()),
+            buckets: leads::Buckets::default(),
+            served: leads::Served::default(),
+            store,
+        }
     }
 }
 

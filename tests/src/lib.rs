@@ -1,6 +1,8 @@
 //! The driver of the black-box tests: a stack of its own for each test, on an embedded engine in
 //! memory, called over HTTP as partners do.
 
+pub mod proxy;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode};
@@ -277,4 +279,37 @@ impl TestApp {
         })
         .await
     }
+}
+
+impl Answer {
+    /// Asserts that the request succeeded.
+    #[track_caller]
+    pub fn assert_ok(&self) {
+        assert_eq!(self.status, 200, "{self:?}");
+    }
+}
+
+/// A client as Sign Up stores it now, for set-up; what the platform manages is the test's to change.
+pub fn new_client(email: &str, affiliate: &str, bucket: &str, source: Option<&str>) -> shared::model::Client {
+    let body = serde_json::json!({ "email": email, "phone": "+1234567890", "firstName": "Test", "sourceId": source });
+    let given = shared::model::SignUp::parse(body.to_string().as_bytes()).unwrap();
+    let bucket = BucketId::parse(bucket).unwrap();
+    shared::model::Client::register(given, Some(affiliate.to_owned()), Some(bucket))
+}
+
+impl TestApp {
+    /// Stores clients by the write path of Sign Up, several at a time.
+    pub async fn store_clients(&self, clients: &[shared::model::Client]) {
+        use futures_util::stream::{StreamExt, iter};
+        let registered = iter(clients).map(|client| self.store().register(client, None)).buffer_unordered(8);
+        let outcomes: Vec<_> = registered.collect().await;
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap(), shared::store::Registered::Created);
+        }
+    }
+}
+
+/// A part of a path with every byte percent-encoded.
+pub fn encoded(part: &str) -> String {
+    part.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

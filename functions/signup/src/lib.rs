@@ -2,7 +2,7 @@
 
 use lambda_http::Request;
 use shared::App;
-use shared::auth::{Authentication, Presented};
+use shared::auth::Presented;
 use shared::error::ApiError;
 use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::{Client, ClientId, SignUp};
@@ -22,16 +22,8 @@ pub async fn handle(app: Arc<App>, request: Request) -> Response {
 
 async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {
     let presented = Presented::read(TokenHeader::ApiKey.read(request))?;
-    let caller = match app.auth.authenticate(&presented, http::source_ip(request)).await? {
-        Authentication::Accepted(caller) => caller,
-        Authentication::Refused(reason, id) => {
-            if let Some(id) = id {
-                exchange.token_id(&id);
-            }
-            return Err(reason.into());
-        }
-    };
-    exchange.token_id(caller.token_id());
+    let authentication = app.auth.authenticate(&presented, http::source_ip(request)).await?;
+    let caller = authentication.caller(|id| exchange.token_id(id))?;
 
     let body = http::json_body(request, BODY_MAX);
     let given = body.and_then(|body| Ok(SignUp::parse(body)?));
@@ -77,4 +69,47 @@ fn idempotency_key(request: &Request) -> Result<Option<&str>, ApiError> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().map_err(|_| invalid())?;
     if (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len()) { Ok(Some(key)) } else { Err(invalid()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal that needs no look-up is given without one: nothing listens at this endpoint.
+    fn app() -> Arc<App> {
+        let config = shared::Config::from_lookup(|name| {
+            Some(if name.starts_with("AWS_ENDPOINT") { "http://127.0.0.1:9" } else { "x" }.to_owned())
+                .filter(|_| !matches!(name, "LOG_LEVEL" | "ORIGINS"))
+        });
+        Arc::new(App::new(&config.unwrap()))
+    }
+
+    #[tokio::test]
+    async fn the_event_without_a_token_gets_the_published_401_without_a_look_up() {
+        let event = include_str!("../../../events/signup/no-token.json");
+        let answer = handle(app(), lambda_http::request::from_str(event).unwrap()).await;
+        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(answer.headers()["x-request-id"], "Jx1abcdEDoEEPlg=");
+        let published = r#"{"message":"Invalid secret key","providerStatus":401}"#;
+        assert_eq!(answer.body().as_ref(), published.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_placeholder_in_place_of_a_token_is_malformed() {
+        let event = include_str!("../../../events/signup/success.json");
+        let answer = handle(app(), lambda_http::request::from_str(event).unwrap()).await;
+        assert_eq!(answer.status(), 401);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_reached_is_a_500_that_says_nothing() {
+        let token = shared::secret::Token::generate().unwrap();
+        let event =
+            include_str!("../../../events/signup/success.json").replace("{{signupKey}}", token.expose());
+        let answer = handle(app(), lambda_http::request::from_str(&event).unwrap()).await;
+        assert_eq!(answer.status(), 500);
+        let published = r#"{"message":"Internal server error","providerStatus":500}"#;
+        assert_eq!(answer.body().as_ref(), published.as_bytes());
+    }
 }

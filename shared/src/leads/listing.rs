@@ -12,8 +12,8 @@ use std::ops::RangeInclusive;
 const SKIP_MAX: u64 = 300;
 /// Most leads asked for in one call; about a megabyte, which is what DynamoDB gives at once.
 const CHUNK_MAX: u64 = 5001;
-/// As [`CHUNK_MAX`], where leads of the index may be dropped or several lists are merged.
-const FILTERED_CHUNK_MAX: u64 = 1000;
+/// By how much calls grow after one that did not suffice, because leads of it were dropped.
+const GROWTH: u64 = 4;
 
 /// Counts of a list within a range of moments.
 #[derive(Debug)]
@@ -52,12 +52,11 @@ impl Search<'_> {
             (None, Some(statuses)) => {
                 let lists = statuses.iter().map(|status| keys::status_list(&self.list, status));
                 let streams = lists.map(|list| self.stream(Order::StatusCreated, list, &created)).collect();
-                self.read_on(store, streams, self.source_list.is_some() || statuses.len() > 1).await
+                self.read_on(store, streams).await
             }
-            (Some(_), statuses) => {
+            (Some(_), _) => {
                 let stream = self.stream(self.order(), self.own_list().to_owned(), &updated);
-                let filtered = statuses.is_some() || filters.created != Default::default();
-                self.read_on(store, vec![stream], filtered).await
+                self.read_on(store, vec![stream]).await
             }
         }
     }
@@ -128,37 +127,38 @@ impl Search<'_> {
         Ok(Counted { cells, before })
     }
 
-    /// How many leads the moment's cell holds before the moment.
+    /// How many leads the moment's cell holds before the moment. Of the moment's own second the
+    /// shorter side is counted in the index.
     async fn within_cell(&self, store: &Store, moment: i64) -> Result<u64, StoreError> {
-        let cell = counters::cell_of(moment);
         let second = moment.div_euclid(1000);
-        let part: OptionFuture<_> = (moment % 1000 != 0)
-            .then(|| {
-                store.count(
-                    self.order(),
-                    self.own_list(),
-                    keys::before_moment(second * 1000)..=keys::before_moment(moment),
-                )
-            })
-            .into();
+        let (start, end) = (second * 1000, second * 1000 + 999);
+        let late = moment - start > 500;
+        let range = if late {
+            keys::before_moment(moment)..=keys::after_moment(end)
+        } else {
+            keys::before_moment(start)..=keys::before_moment(moment)
+        };
+        let part: OptionFuture<_> =
+            (moment != start).then(|| store.count(self.order(), self.own_list(), range)).into();
+        let cell = counters::cell_of(moment);
         let (seconds, part) = join(store.seconds(self.own_list(), cell, moment), part).await;
-        Ok(seconds?.before(second) + part.transpose()?.unwrap_or(0))
+        let seconds = seconds?;
+        let part = match part.transpose()? {
+            Some(after) if late => seconds.within(second).saturating_sub(after),
+            part => part.unwrap_or(0),
+        };
+        Ok(seconds.before(second) + part)
     }
 
     /// Pages of what has no counters: reads on from the start, or from the cursor.
-    async fn read_on(
-        &self,
-        store: &Store,
-        streams: Vec<Stream>,
-        filtered: bool,
-    ) -> Result<Found, StoreError> {
+    async fn read_on(&self, store: &Store, streams: Vec<Stream>) -> Result<Found, StoreError> {
         let skip = if self.after.is_some() { 0 } else { self.query.offset };
         let want = self.query.limit + 1;
         let accept = |placed: &PlacedLead| {
             self.query.filters.accept(&placed.lead)
                 && (self.source_list.is_none() || placed.source_list == self.source_list)
         };
-        let merged = merge(store, streams, skip, want, filtered, accept).await?;
+        let merged = merge(store, streams, skip, want, accept).await?;
         let mut leads = merged.leads;
         let more = leads.len() > self.query.limit;
         leads.truncate(self.query.limit);
@@ -216,7 +216,7 @@ struct Merged {
 
 /// Reads one list on, without a filter.
 async fn read(store: &Store, stream: Stream, skip: u64, want: usize) -> Result<Vec<PlacedLead>, StoreError> {
-    Ok(merge(store, vec![stream], skip, want, false, |_| true).await?.leads)
+    Ok(merge(store, vec![stream], skip, want, |_| true).await?.leads)
 }
 
 /// Merges lists in the order they share, drops what is not accepted, skips, and takes.
@@ -225,14 +225,19 @@ async fn merge(
     mut streams: Vec<Stream>,
     skip: u64,
     want: usize,
-    filtered: bool,
     accept: impl Fn(&PlacedLead) -> bool,
 ) -> Result<Merged, StoreError> {
     let mut merged = Merged { leads: Vec::new(), skipped: 0 };
-    let chunk_max = if filtered { FILTERED_CHUNK_MAX } else { CHUNK_MAX };
+    // Where leads are dropped, asking for what is left only would take ever more calls.
+    let (mut floor, mut dropped) = (0, false);
     loop {
         let left = (skip - merged.skipped) + (want - merged.leads.len()) as u64;
-        let chunk = usize::try_from(left.min(chunk_max)).unwrap_or(usize::MAX);
+        if dropped {
+            floor = (floor.max(left) * GROWTH).min(CHUNK_MAX);
+        }
+        dropped = false;
+        let chunk = left.max(floor).min(CHUNK_MAX);
+        let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
         try_join_all(streams.iter_mut().map(|stream| stream.refill(store, chunk))).await?;
         // Until one that may hold more runs dry, the least of all heads is the next.
         while merged.leads.len() < want {
@@ -245,12 +250,10 @@ async fn merge(
                 heads.min().map(|(_, at)| at)
             };
             let Some(stream) = least.and_then(|at| streams.get_mut(at)) else { return Ok(merged) };
-            if let Some(placed) = stream.buffer.pop_front().filter(&accept) {
-                if merged.skipped < skip {
-                    merged.skipped += 1;
-                } else {
-                    merged.leads.push(placed);
-                }
+            match stream.buffer.pop_front().filter(&accept) {
+                None => dropped = true,
+                Some(_) if merged.skipped < skip => merged.skipped += 1,
+                Some(placed) => merged.leads.push(placed),
             }
             if stream.buffer.is_empty() && !stream.exhausted {
                 break;

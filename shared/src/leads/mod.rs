@@ -5,10 +5,10 @@ mod cursor;
 mod listing;
 
 use crate::App;
-use crate::auth::{Authentication, Presented};
-use crate::error::{ApiError, Refusal};
+use crate::auth::Presented;
+use crate::error::ApiError;
 use crate::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
-use crate::model::{Bucket, BucketId, KeyBy, LeadsQuery};
+use crate::model::{Bucket, BucketId, KeyBy, LeadsQuery, TokenId};
 use crate::store::{PlacedLead, Store, StoreError, keys};
 use cursor::Cursor;
 use lambda_http::Request;
@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Largest request body: 5,000 of the longest emails fit.
 const BODY_MAX: usize = 2 * 1024 * 1024;
-/// Largest answer, below Lambda's 6 MB: a page ends early before it, and says where to go on.
-const ANSWER_MAX: usize = 5 * 1024 * 1024;
+/// Largest answer as the function returns it, a JSON text within JSON, which must stay below
+/// Lambda's 6 MB: a page ends early before it, and says where to go on.
+const ANSWER_MAX: usize = 11 * 512 * 1024;
 
 const NO_BUCKET: &str = "Bucket with corresponding affiliateID doesn't exist";
 const NOT_THE_AFFILIATES: &str = "Provided bucketId does not belong to the provided affiliateID";
@@ -57,12 +58,10 @@ async fn answer(
         bucket_id.as_ref().map(|bucket_id| Search::new(query, bucket_id, path)).transpose()
     });
 
-    // A token that was accepted a moment ago is most likely still good: its request's reads begin
-    // beside its look-up. Nothing of them is answered before the look-up is done.
-    let known = app.auth.is_known(&presented);
+    let expected = app.served.take(presented.token_id(), path);
     let early = async {
         match &search {
-            Ok(Some(search)) if known => Some(search.run(&app.store).await),
+            Ok(Some(search)) if expected => Some(search.run(&app.store).await),
             _ => None,
         }
     };
@@ -73,24 +72,15 @@ async fn answer(
     )
     .await;
 
-    match authentication? {
-        Authentication::Refused(reason, id) => {
-            if let Some(id) = id {
-                exchange.token_id(&id);
-            }
-            return Err(reason.into());
-        }
-        Authentication::Accepted(caller) => {
-            exchange.token_id(caller.token_id());
-            caller.require_view(path.affiliate_id).map_err(|reason: Refusal| ApiError::from(reason))?;
-        }
-    }
+    let caller = authentication?.caller(|id| exchange.token_id(id))?;
+    caller.require_view(path.affiliate_id)?;
     let (Some(search), Some(bucket)) = (search?, bucket?) else {
         return Err(ApiError::BadRequest(NO_BUCKET.into()));
     };
     if let Some(problem) = path.problem(&bucket) {
         return Err(ApiError::BadRequest(problem.into()));
     }
+    app.served.note(presented.token_id(), path);
     let found = match early {
         Some(found) => found?,
         None => search.run(&app.store).await?,
@@ -150,6 +140,33 @@ impl Buckets {
     /// Drops a record that this instance changed itself.
     pub fn forget(&self, id: &BucketId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// Who was served which path by this instance within the last minute. Such a request will most
+/// likely be served again, so its reads begin beside the look-ups that decide it. Nothing of them
+/// is answered before those are done; a refused request was not served, so it costs no such reads.
+#[derive(Debug, Default)]
+pub struct Served(Mutex<HashMap<(TokenId, String), Instant>>);
+
+impl Served {
+    const MEMORY: Duration = Duration::from_secs(60);
+    const MAX: usize = 1000;
+
+    /// Forgets it as well: a request that comes to be refused leaves nothing behind.
+    fn take(&self, token: &TokenId, path: Path<'_>) -> bool {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        served
+            .remove(&(token.clone(), format!("{path:?}")))
+            .is_some_and(|since| since.elapsed() < Self::MEMORY)
+    }
+
+    fn note(&self, token: &TokenId, path: Path<'_>) {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if served.len() >= Self::MAX {
+            served.clear();
+        }
+        served.insert((token.clone(), format!("{path:?}")), Instant::now());
     }
 }
 
@@ -236,28 +253,27 @@ impl<'a> Search<'a> {
     fn render(&self, found: &Found) -> Result<Answer, ApiError> {
         let mut body = String::with_capacity(2 + found.leads.len() * 260);
         body.push('{');
-        let mut shown = 0;
+        let (mut shown, mut returned) = (0, 2);
         for PlacedLead { lead, .. } in &found.leads {
-            let before = body.len();
             let key = match self.query.key_by {
                 KeyBy::Id if !lead.id.as_str().is_empty() => lead.id.as_str(),
                 KeyBy::Id | KeyBy::Email => &lead.email,
             };
-            if shown > 0 {
-                body.push(',');
-            }
             let (Ok(key), Ok(lead)) =
                 (serde_json::to_string(key), serde_json::to_string(&lead.to_answer(self.affiliate_id)))
             else {
                 continue;
             };
+            returned += 2 + escaped_len(&key) + escaped_len(&lead);
+            if returned > ANSWER_MAX {
+                break;
+            }
+            if shown > 0 {
+                body.push(',');
+            }
             body.push_str(&key);
             body.push(':');
             body.push_str(&lead);
-            if body.len() >= ANSWER_MAX {
-                body.truncate(before);
-                break;
-            }
             shown += 1;
         }
         body.push('}');
@@ -279,4 +295,9 @@ impl<'a> Search<'a> {
         }
         Ok(answer)
     }
+}
+
+/// Length of a JSON text as part of another one.
+fn escaped_len(json: &str) -> usize {
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }

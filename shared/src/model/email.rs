@@ -29,7 +29,8 @@ impl Email {
 
     /// What two spellings of one address have in common; also for text that is no address.
     pub fn key_of(text: &str) -> String {
-        text.trim().to_lowercase()
+        // Letter by letter: a word's last sigma must not become another letter than one within.
+        text.trim().chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
     }
 
     /// The address as it was given.
@@ -61,6 +62,15 @@ mod tests {
         assert_eq!(longest.len(), 254);
         assert!(Email::parse(&longest).is_some());
         assert!(Email::parse(&format!("{longest}m")).is_none());
+    }
+
+    #[test]
+    fn spellings_of_one_address_have_one_key() {
+        for (one, other) in
+            [("ΝΙΚΟΣ@x.com", "Νικος@X.com"), ("ΝΙΚΟΣ@x.com", "νικοσ@x.com"), (" A@b.co\t", "a@B.CO")]
+        {
+            assert_eq!(Email::key_of(one), Email::key_of(other));
+        }
     }
 
     #[test]

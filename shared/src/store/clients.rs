@@ -20,7 +20,7 @@ const REMEMBERED_SECONDS: i64 = 24 * 3600;
 /// A client's own item stays below one read unit; a larger profile is stored apart.
 const INLINE_MAX_BYTES: usize = 3_500;
 /// Conflicting transactions are tried again for this long.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What became of a sign-up.
 #[derive(Clone, Debug, PartialEq, Eq)]

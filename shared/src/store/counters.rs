@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 use std::collections::BTreeMap;
 
 /// Most shards of a counter's item.
-pub const SHARDS: u8 = 16;
+pub const SHARDS: u8 = 8;
 /// Length of a cell.
 pub const CELL_MS: i64 = 4 * 3_600_000;
 const CELLS_PER_DAY: i64 = 6;
@@ -94,6 +94,11 @@ impl Seconds {
     /// Leads before the second.
     pub fn before(&self, second: i64) -> u64 {
         self.0.range(..second).map(|(_, count)| count).sum()
+    }
+
+    /// Leads of the second.
+    pub fn within(&self, second: i64) -> u64 {
+        self.0.get(&second).copied().unwrap_or(0)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every key of every table (`docs/data-model.md`). Parts are joined with `#`; free text that
 //! partners choose (sources, statuses, affiliates of clients) goes in as a digest, so that it can
-//! neither hold the separator nor outgrow DynamoDB's 2,048 bytes of a key.
+//! neither hold the separator nor outgrow DynamoDB's 2,048 bytes of a key. Keys of lists are
+//! digests as a whole: each lead carries three of them into up to five indexes, and every page of
+//! leads pays for their length.
 
 use crate::model::{BucketId, ClientId, Timestamp, TokenId};
 use base64::Engine;
@@ -37,27 +39,28 @@ pub fn lead(email_key: &str) -> String {
 
 /// Lead indexes: the list of a bucket's leads.
 pub fn bucket_list(bucket: &BucketId) -> String {
-    format!("B#{bucket}")
+    text_digest(&format!("bucket#{bucket}"))
 }
 
 /// Lead indexes: the list of an affiliate's clients that have no bucket.
 pub fn unassigned_list(affiliate_id: Option<&str>, client: &ClientId) -> String {
-    match affiliate_id {
-        Some(affiliate) => format!("N#{}", text_digest(affiliate)),
+    text_digest(&match affiliate_id {
+        Some(affiliate) => format!("affiliate#{affiliate}"),
         None => {
-            format!("N#-{}", crc32fast::hash(client.as_str().as_bytes()) % u32::from(UNAFFILIATED_SHARDS))
+            let shard = crc32fast::hash(client.as_str().as_bytes()) % u32::from(UNAFFILIATED_SHARDS);
+            format!("nobody#{shard}")
         }
-    }
+    })
 }
 
 /// Lead indexes: the part of a list that has this source.
 pub fn source_list(list: &str, source: &str) -> String {
-    format!("{list}#{}", text_digest(source))
+    text_digest(&format!("source#{list}#{source}"))
 }
 
 /// Lead indexes: the part of a list that has this status.
 pub fn status_list(list: &str, status: &str) -> String {
-    format!("{list}#{}", text_digest(status))
+    text_digest(&format!("status#{list}#{status}"))
 }
 
 /// Lead indexes: sort key by a moment, then id. Thirteen digits sort as the numbers do, and every
@@ -150,6 +153,7 @@ mod tests {
             let digest = text_digest(text);
             assert!(digest.len() == 16 && !digest.contains('#'), "{digest}");
         }
-        assert_ne!(source_list("B#1", "a"), source_list("B#1", "b"));
+        assert_ne!(source_list("list", "a"), source_list("list", "b"));
+        assert_ne!(source_list("list", "a"), status_list("list", "a"));
     }
 }

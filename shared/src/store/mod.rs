@@ -40,10 +40,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest a lost connection or a stalled answer may hold a request up before it is tried again.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// One call with all its attempts; a request makes three rounds at most within the gateway's 30 s.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(9);
+/// One call with all its attempts; the rounds of a request fit the gateway's 30 s.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(6);
 const ATTEMPTS: u32 = 5;
 
 /// The five tables, through the official SDK. Cheap to clone; clones share connections.

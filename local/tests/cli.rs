@@ -1,0 +1,320 @@
+//! The `local` program as developers run it: its options, its files, its end.
+
+// The lint lets tests unwrap, but not the functions that tests share.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+
+/// A running program; killed when it goes out of scope.
+struct Running {
+    child: Child,
+    /// What it printed until it was ready.
+    greeting: String,
+    credentials: Value,
+}
+
+impl Running {
+    fn start(directory: &Path, options: &[&str]) -> Self {
+        let mut child =
+            command(directory, options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("Ready") {
+            assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
+        }
+        let credentials = std::fs::read(directory.join("credentials.json")).unwrap();
+        Self { child, greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
+    }
+
+    fn credential(&self, name: &str) -> &str {
+        self.credentials[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.credentials))
+    }
+
+    /// Sends a signal, and gives the exit status and what was logged.
+    fn end(mut self, signal: &str) -> (ExitStatus, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+
+    fn leads(&self, body: &str) -> (u16, Value) {
+        let (bucket, affiliate) = (self.credential("bucketId"), self.credential("affiliateID"));
+        let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads");
+        self.post(&path, "authorization", self.credential("partnerToken"), body)
+    }
+
+    fn sign_up(&self, body: &str) -> (u16, Value) {
+        self.post("/tradersroom/api/auth/signup", "x-api-key", self.credential("signupKey"), body)
+    }
+
+    /// The least HTTP client there is.
+    fn post(&self, path: &str, header: &str, token: &str, body: &str) -> (u16, Value) {
+        use std::io::Write;
+        let host = self.credential("baseUrl").strip_prefix("http://").unwrap();
+        let mut socket = std::net::TcpStream::connect(host).unwrap();
+        write!(
+            socket,
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             {header}: {token}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(directory: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(options).arg("--data-dir").arg(directory);
+    command
+}
+
+/// Runs the program to its end: status, standard output, standard error.
+fn run(directory: &Path, options: &[&str]) -> (bool, String, String) {
+    let output = command(directory, options).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+const NEW: &str = r#"{"email":"new@example.com","phone":"+1234567890","firstName":"Jane"}"#;
+
+#[test]
+fn it_serves_writes_credentials_and_keeps_its_state_over_restarts() {
+    let directory = directory();
+    let path = directory.path().join("credentials.json");
+
+    let first = Running::start(directory.path(), &["--port", "0"]);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let names: Vec<_> = first.credentials.as_object().unwrap().keys().cloned().collect();
+    let expected =
+        ["adminToken", "affiliateID", "baseUrl", "bucketId", "partnerToken", "signupKey", "sourceId"];
+    assert_eq!(names, expected);
+    assert!(first.greeting.contains(first.credential("baseUrl")));
+    assert_eq!(first.sign_up(NEW).0, 200);
+    let credentials = first.credentials.clone();
+    let (status, _) = first.end("-TERM");
+    assert!(status.success());
+
+    let second = Running::start(directory.path(), &["serve", "--port", "0"]);
+    for name in expected.iter().filter(|name| **name != "baseUrl") {
+        assert_eq!(second.credentials[name], credentials[name], "{name}");
+    }
+    assert_eq!(
+        second.sign_up(NEW),
+        (400, serde_json::json!({ "message": "User with this email already exists", "providerStatus": 400 }))
+    );
+    let (status, published) = second.leads(r#"{"emails": ["user1@example.com"]}"#);
+    assert_eq!((status, &published["user1@example.com"]["id"]), (200, &"69ce524d741e8f2238329fff".into()));
+    assert!(second.end("-INT").0.success());
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let directory = directory();
+    let first = Running::start(directory.path(), &["--port", "0"]);
+    let clients: Vec<_> = (0..20)
+        .map(|number| {
+            let body = NEW.replace("new@", &format!("kill{number}@"));
+            let (status, answer) = first.sign_up(&body);
+            assert_eq!(status, 200);
+            (body, answer)
+        })
+        .collect();
+    assert!(!first.end("-KILL").0.success());
+
+    let second = Running::start(directory.path(), &["--port", "0"]);
+    for (body, _) in &clients {
+        assert_eq!(second.sign_up(body).0, 400, "{body}");
+    }
+}
+
+#[test]
+fn the_printed_curl_commands_work_as_they_are() {
+    let directory = directory();
+    let stack = Running::start(directory.path(), &["--port", "0", "--memory"]);
+    let commands: Vec<_> = stack.greeting.lines().filter(|line| line.contains("curl")).collect();
+    assert_eq!(commands.len(), 4);
+    if Command::new("curl").arg("--version").output().is_err() {
+        return;
+    }
+    let answers: Vec<Value> = commands
+        .iter()
+        .map(|command| {
+            let command = command.replace("curl ", "curl --silent --fail ");
+            let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+            assert!(output.status.success(), "{command}");
+            serde_json::from_slice(&output.stdout).unwrap()
+        })
+        .collect();
+    assert_eq!(answers[0]["user1@example.com"]["affiliateID"], "1234567890");
+    assert!(answers[1].as_object().unwrap().len() > 10);
+    assert_eq!(answers[2]["id"].as_str().unwrap().len(), 36);
+    let (_, found) = stack.leads(r#"{"emails": ["jane.doe@example.com"]}"#);
+    assert_eq!(found["jane.doe@example.com"]["id"], answers[3]["id"]);
+}
+
+#[test]
+fn plain_tokens_are_neither_printed_nor_logged_nor_stored() {
+    let directory = directory();
+    let stack = Running::start(directory.path(), &["--port", "0", "--log", "debug"]);
+    let names = ["adminToken", "partnerToken", "signupKey"];
+    let tokens: Vec<_> = names.iter().map(|name| stack.credential(name).to_owned()).collect();
+    let path = "/api/public/buckets/b/a/leads";
+    for token in &tokens {
+        stack.post(path, "authorization", token, "{}");
+        stack.post(path, "authorization", &format!("Bearer {token}"), "{");
+        stack.post("/tradersroom/api/auth/signup", "x-api-key", token, &NEW.replace("Jane", "Zebedee"));
+    }
+    let greeting = stack.greeting.clone();
+    let (_, log) = stack.end("-TERM");
+
+    assert_eq!(log.lines().count(), 9);
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(
+            line["requestId"].is_string() && line["status"].is_u64() && line["route"].is_string(),
+            "{line}"
+        );
+    }
+    for personal in ["Zebedee", "new@example.com", "1234567890"] {
+        assert!(!log.contains(personal), "{personal} in {log}");
+    }
+    for token in &tokens {
+        let random = &token[9..37];
+        assert!(!greeting.contains(random) && !log.contains(random));
+        for file in ["dynamodb.sqlite", "dynamodb.sqlite-wal", "stack.json"] {
+            let bytes = std::fs::read(directory.path().join(file)).unwrap_or_default();
+            assert!(!bytes.windows(random.len()).any(|part| part == random.as_bytes()), "in {file}");
+        }
+    }
+}
+
+#[test]
+fn a_stack_without_demo_data_has_an_administrator_only() {
+    let directory = directory();
+    let stack = Running::start(directory.path(), &["--port", "0", "--memory", "--no-demo-data"]);
+    let names: Vec<_> = stack.credentials.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names, ["adminToken", "baseUrl"]);
+    let (status, answer) =
+        stack.post("/api/public/buckets/b/a/leads", "authorization", stack.credential("adminToken"), "{}");
+    assert_eq!(
+        (status, &answer["message"]),
+        (400, &"Bucket with corresponding affiliateID doesn't exist".into())
+    );
+}
+
+#[test]
+fn another_stack_can_use_the_first_ones_dynamodb_with_tokens_of_its_own() {
+    let (one, two) = (directory(), directory());
+    let first = Running::start(one.path(), &["--port", "0", "--memory", "--dynamodb-listen", "127.0.0.1:0"]);
+    let stack: Value =
+        serde_json::from_slice(&std::fs::read(one.path().join("stack.json")).unwrap()).unwrap();
+    let endpoint = stack["dynamodbEndpoint"].as_str().unwrap();
+
+    let second = Running::start(two.path(), &["--port", "0", "--dynamodb-endpoint", endpoint]);
+
+    assert_ne!(first.credential("adminToken"), second.credential("adminToken"));
+    assert_eq!(first.sign_up(NEW).0, 200);
+    assert_eq!(second.sign_up(NEW).0, 400);
+    let (_, mine) = first.leads("{}");
+    assert_eq!(second.leads("{}").1, mine);
+    let admin = second.credential("adminToken").to_owned();
+    drop(second);
+    let again = Running::start(two.path(), &["--port", "0", "--dynamodb-endpoint", endpoint]);
+    assert_eq!(again.credential("adminToken"), admin);
+}
+
+#[test]
+fn it_says_plainly_what_is_in_the_way() {
+    let directory = directory();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (done, _, error) = run(directory.path(), &["--port", &port, "--memory"]);
+    assert!(!done);
+    assert_eq!(
+        error,
+        format!("error: port {port} is taken; choose another with --port (0 picks a free one)\n")
+    );
+
+    let _stack = Running::start(directory.path(), &["--port", "0", "--memory"]);
+    let (done, _, error) = run(directory.path(), &["--port", "0", "--memory"]);
+    assert!(!done && error.contains("is in use by another running stack"), "{error}");
+
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (done, _, error) = run(&file, &["--port", "0"]);
+    assert!(!done && error.starts_with("error: can't use the data directory"), "{error}");
+
+    let unreachable = ["--port", "0", "--dynamodb-endpoint", "http://127.0.0.1:9"];
+    let (done, _, error) = run(&directory.path().join("other"), &unreachable);
+    assert!(!done && error.starts_with("error: DynamoDB can't be reached"), "{error}");
+}
+
+#[test]
+fn env_prints_what_a_functions_bootstrap_needs() {
+    let directory = directory();
+    let (done, _, error) = run(directory.path(), &["env", "signup"]);
+    assert!(!done && error.contains("no stack was started on"), "{error}");
+
+    let stack = Running::start(directory.path(), &["--port", "0", "--memory"]);
+    let (done, lines, _) = run(directory.path(), &["env", "signup"]);
+    assert!(done);
+    let pairs: Vec<_> = lines.lines().map(|line| line.split_once('=').unwrap()).collect();
+    let value =
+        |name: &str| pairs.iter().find(|(key, _)| *key == name).unwrap_or_else(|| panic!("no {name}")).1;
+    assert_eq!((value("CLIENTS_TABLE"), value("EXPIRING_TABLE")), ("ClientsTable", "ExpiringTable"));
+    assert!(stack.greeting.contains(value("AWS_ENDPOINT_URL_DYNAMODB")));
+
+    let (_, json, _) = run(directory.path(), &["env", "leads-by-source", "--sam"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["LeadsBySourceFunction"]["TOKENS_TABLE"], "TokensTable");
+
+    let (done, _, error) = run(directory.path(), &["env", "nothing"]);
+    assert!(
+        !done && error.contains("there is no function nothing; there are: leads, leads-by-source, signup"),
+        "{error}"
+    );
+}
+
+#[test]
+fn help_names_every_option() {
+    let output = Command::new(PROGRAM).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for option in [
+        "--port",
+        "--data-dir",
+        "--memory",
+        "--no-demo-data",
+        "--dynamodb-listen",
+        "--dynamodb-endpoint",
+        "--log",
+        "serve",
+        "env",
+    ] {
+        assert!(help.contains(option), "{option} in {help}");
+    }
+}

@@ -1,0 +1,418 @@
+//! A proxy in front of DynamoDB that counts, at the wire, what a request costs: calls, rounds and
+//! capacity.
+//!
+//! A round is a set of calls made at the same time. Clocks can't tell it reliably, so it is
+//! measured by logic: while measuring, every answer is held back until nothing has happened for
+//! [`QUIET`], so that all calls that do not wait for one another have arrived by then; then all
+//! answers held are released together and the next round begins with the next call. A call thus
+//! is in round *n* where the longest chain of calls that had to wait for each other's answers and
+//! ends with it has *n* members. A machine that stalls for longer than the window can split a
+//! round in two, and never joins two: the least of several measurements is the true one.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+/// How long nothing may happen before a round counts as complete.
+pub const QUIET: Duration = Duration::from_millis(80);
+
+const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
+const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
+
+/// The proxy; it passes calls on without delay except while it measures.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+/// One call, as it went over the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// `GetItem`, `Query`, …
+    pub operation: String,
+    /// Table; several of a transaction are joined with `+`.
+    pub table: String,
+    /// Index, where the call names one.
+    pub index: Option<String>,
+    /// Keys of a batch, entries of a transaction, 1 of any other call.
+    pub keys: usize,
+    /// Status of the answer.
+    pub status: u16,
+    /// Round that it was made in, from 1.
+    pub round: usize,
+    /// When it arrived, from the start of the measurement.
+    pub arrived: Duration,
+    /// When DynamoDB had answered.
+    pub answered: Duration,
+    /// When the answer was handed on.
+    pub released: Duration,
+    /// Read capacity units consumed.
+    pub read: f64,
+    /// Write capacity units consumed.
+    pub write: f64,
+}
+
+/// What was measured of one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Rounds of calls, one after another.
+    pub rounds: usize,
+    /// Read capacity units of all calls.
+    pub read: f64,
+    /// Write capacity units of all calls.
+    pub write: f64,
+    /// The calls, in the order of their arrival.
+    pub calls: Vec<Call>,
+}
+
+impl Measured {
+    /// The calls of one operation.
+    pub fn of(&self, operation: &str) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(move |call| call.operation == operation)
+    }
+
+    /// Read capacity of the queries of one index.
+    pub fn read_of_index(&self, index: &str) -> f64 {
+        let of_index = self.calls.iter().filter(|call| call.index.as_deref() == Some(index));
+        of_index.map(|call| call.read).sum()
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy on a free port in front of the DynamoDB at this address.
+    pub async fn start(dynamodb: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            dynamodb,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            recording: Mutex::default(),
+            changed: Notify::new(),
+            shortfall: Mutex::default(),
+        });
+        let server = tokio::spawn(serve(listener, state.clone()));
+        Self { address, state, server }
+    }
+
+    /// URL to reach DynamoDB by, through the proxy.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Measures all calls that are made until the future is done; no other requests may be under
+    /// way meanwhile.
+    ///
+    /// # Panics
+    /// Another measurement is under way.
+    pub async fn measure<T>(&self, request: impl Future<Output = T>) -> (T, Measured) {
+        let before = self.state.recording().replace(Recording::new());
+        assert!(before.is_none(), "one measurement at a time");
+        let output = tokio::select! {
+            output = request => output,
+            never = self.state.release_rounds() => match never {},
+        };
+        let calls = self.state.recording().take().unwrap().calls;
+        let measured = Measured {
+            rounds: calls.iter().map(|call| call.round).max().unwrap_or(0),
+            // An empty sum of floats would be a negative zero.
+            read: calls.iter().fold(0.0, |sum, call| sum + call.read),
+            write: calls.iter().fold(0.0, |sum, call| sum + call.write),
+            calls,
+        };
+        (output, measured)
+    }
+
+    /// Leaves the last `keys` keys of each of the next `calls` `BatchGetItem` calls unprocessed,
+    /// as DynamoDB does under load; at least one key of a call is answered.
+    pub fn leave_unprocessed(&self, calls: usize, keys: usize) {
+        *lock(&self.state.shortfall) = Shortfall { calls, keys };
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let _ = socket.set_nodelay(true);
+        let state = state.clone();
+        let service = service_fn(move |request| {
+            // Its own task, so that a call is accounted for to its end when the caller hangs up.
+            let passing = tokio::spawn(state.clone().pass(request));
+            async move {
+                Ok::<_, Infallible>(passing.await.unwrap_or_else(|_| {
+                    let mut failed = Response::new(Full::default());
+                    *failed.status_mut() = StatusCode::BAD_GATEWAY;
+                    failed
+                }))
+            }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    dynamodb: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    recording: Mutex<Option<Recording>>,
+    /// Something happened that the release of a round may depend on.
+    changed: Notify,
+    shortfall: Mutex<Shortfall>,
+}
+
+/// What [`Proxy::leave_unprocessed`] asked for and is yet to be done.
+#[derive(Debug, Default)]
+struct Shortfall {
+    calls: usize,
+    keys: usize,
+}
+
+/// A measurement under way.
+#[derive(Debug)]
+struct Recording {
+    started: Instant,
+    last_event: Instant,
+    calls: Vec<Call>,
+    /// Calls of the round that is open; it is released when all of them are answered.
+    waiting: usize,
+    answered: usize,
+    /// Number of the last round that was released.
+    released: watch::Sender<usize>,
+}
+
+/// A call's place in a measurement.
+struct Ticket {
+    at: usize,
+    round: usize,
+    released: watch::Receiver<usize>,
+}
+
+impl Recording {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            last_event: now,
+            calls: Vec::new(),
+            waiting: 0,
+            answered: 0,
+            released: watch::Sender::new(0),
+        }
+    }
+
+    fn arrive(&mut self, operation: &str, request: &Value) -> Ticket {
+        self.last_event = Instant::now();
+        let round = *self.released.borrow() + 1;
+        let arrived = self.started.elapsed();
+        self.calls.push(Call {
+            operation: operation.to_owned(),
+            table: tables(request).join("+"),
+            index: request["IndexName"].as_str().map(str::to_owned),
+            keys: keys(request),
+            status: 0,
+            round,
+            arrived,
+            answered: arrived,
+            released: arrived,
+            read: 0.0,
+            write: 0.0,
+        });
+        self.waiting += 1;
+        Ticket { at: self.calls.len() - 1, round, released: self.released.subscribe() }
+    }
+
+    fn answer(&mut self, ticket: &Ticket, status: StatusCode, answer: &[u8]) {
+        self.last_event = Instant::now();
+        let elapsed = self.started.elapsed();
+        let call = &mut self.calls[ticket.at];
+        call.answered = elapsed;
+        call.status = status.as_u16();
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        (call.read, call.write) = capacity(&call.operation, &answer["ConsumedCapacity"]);
+        self.answered += 1;
+    }
+
+    /// When the open round can be released, unless something happens before.
+    fn due(&self) -> Option<Instant> {
+        (self.waiting > 0 && self.answered == self.waiting).then(|| self.last_event + QUIET)
+    }
+
+    fn release(&mut self) {
+        let round = *self.released.borrow() + 1;
+        let elapsed = self.started.elapsed();
+        for call in self.calls.iter_mut().filter(|call| call.round == round) {
+            call.released = elapsed;
+        }
+        (self.waiting, self.answered) = (0, 0);
+        self.released.send_replace(round);
+    }
+}
+
+impl State {
+    fn recording(&self) -> MutexGuard<'_, Option<Recording>> {
+        lock(&self.recording)
+    }
+
+    /// Releases one round after another for as long as it is polled.
+    async fn release_rounds(&self) -> Infallible {
+        loop {
+            let due = self.recording().as_ref().and_then(Recording::due);
+            let Some(due) = due else {
+                self.changed.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep_until(due.into()) => {
+                    if let Some(recording) = self.recording().as_mut()
+                        && recording.due().is_some_and(|due| due <= Instant::now())
+                    {
+                        recording.release();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pass(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (mut parts, body) = request.into_parts();
+        let mut body = body.collect().await.unwrap().to_bytes();
+        let operation = operation(&parts);
+        let known = READS.contains(&operation.as_str()) || WRITES.contains(&operation.as_str());
+        let mut unprocessed = None;
+        let mut ticket = None;
+        if known && let Ok(mut request) = serde_json::from_slice::<Value>(&body) {
+            ticket = self.recording().as_mut().map(|recording| recording.arrive(&operation, &request));
+            self.changed.notify_one();
+            if operation == "BatchGetItem" {
+                unprocessed = self.hold_back(&mut request);
+            }
+            if ticket.is_some() {
+                request["ReturnConsumedCapacity"] = "INDEXES".into();
+            }
+            if ticket.is_some() || unprocessed.is_some() {
+                body = request.to_string().into();
+                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
+        }
+
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
+        let answer = self.client.request(Request::from_parts(parts, Full::new(body))).await.unwrap();
+        let (mut parts, body) = answer.into_parts();
+        let mut body = body.collect().await.unwrap().to_bytes();
+        if let (Some(unprocessed), StatusCode::OK) = (unprocessed, parts.status) {
+            let mut answer: Value = serde_json::from_slice(&body).unwrap();
+            answer["UnprocessedKeys"] = unprocessed;
+            body = answer.to_string().into();
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            // It is of the body as it was; a client takes an answer without it.
+            parts.headers.remove("x-amz-crc32");
+        }
+
+        if let Some(mut ticket) = ticket {
+            if let Some(recording) = self.recording().as_mut() {
+                recording.answer(&ticket, parts.status, &body);
+            }
+            self.changed.notify_one();
+            // An error: the measurement has ended, which releases the call as well.
+            let _ = ticket.released.wait_for(|released| *released >= ticket.round).await;
+        }
+        Response::from_parts(parts, Full::new(body))
+    }
+
+    /// Takes the keys that are to be left unprocessed out of a batch, and gives them as an answer
+    /// has them.
+    fn hold_back(&self, request: &mut Value) -> Option<Value> {
+        let mut shortfall = lock(&self.shortfall);
+        if shortfall.calls == 0 {
+            return None;
+        }
+        shortfall.calls -= 1;
+        let mut unprocessed = json!({});
+        for (table, asked) in request["RequestItems"].as_object_mut()? {
+            let mut rest = asked.clone();
+            let keys = asked["Keys"].as_array_mut()?;
+            let kept = keys.len().saturating_sub(shortfall.keys).max(1);
+            let held_back = keys.split_off(kept);
+            if !held_back.is_empty() {
+                rest["Keys"] = held_back.into();
+                unprocessed[table] = rest;
+            }
+        }
+        Some(unprocessed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `Query`, from `DynamoDB_20120810.Query`.
+fn operation(parts: &Parts) -> String {
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    target.and_then(|target| target.split_once('.')).map_or("", |(_, operation)| operation).to_owned()
+}
+
+fn tables(request: &Value) -> Vec<&str> {
+    let mut tables: Vec<_> = request["TableName"].as_str().into_iter().collect();
+    tables.extend(request["RequestItems"].as_object().into_iter().flatten().map(|(table, _)| table.as_str()));
+    let entries = request["TransactItems"].as_array().into_iter().flatten();
+    let actions = entries.filter_map(Value::as_object).flat_map(|entry| entry.values());
+    for table in actions.filter_map(|action| action["TableName"].as_str()) {
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+fn keys(request: &Value) -> usize {
+    if let Some(tables) = request["RequestItems"].as_object() {
+        let count = |asked: &Value| asked.as_array().or(asked["Keys"].as_array()).map_or(0, Vec::len);
+        return tables.values().map(count).sum();
+    }
+    request["TransactItems"].as_array().map_or(1, Vec::len)
+}
+
+/// Read and write units of `ConsumedCapacity`, which is an object or, of calls that can name
+/// several tables, an array.
+fn capacity(operation: &str, consumed: &Value) -> (f64, f64) {
+    let tables = match consumed {
+        Value::Array(tables) => tables.as_slice(),
+        table => std::slice::from_ref(table),
+    };
+    let units = |table: &Value, name: &str| table[name].as_f64();
+    tables.iter().fold((0.0, 0.0), |(read, write), table| {
+        // Where an answer splits the units it says so; else they are what the operation does.
+        let split = (units(table, "ReadCapacityUnits"), units(table, "WriteCapacityUnits"));
+        let all = units(table, "CapacityUnits").unwrap_or(0.0);
+        match split {
+            (None, None) if READS.contains(&operation) => (read + all, write),
+            (None, None) => (read, write + all),
+            (reads, writes) => (read + reads.unwrap_or(0.0), write + writes.unwrap_or(0.0)),
+        }
+    })
+}

@@ -1,0 +1,62 @@
+//! Every file in `events/` is an event that its function takes and answers as its name says: they
+//! are input of `sam local invoke` and of this test alike.
+
+use local::functions::Deployed;
+use local::template::Template;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use tests::TestApp;
+
+/// The status and the `message` that a case's name stands for.
+fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
+    match (case, function) {
+        ("success", _) => (200, None),
+        ("no-token", "signup") => (401, Some("Invalid secret key")),
+        ("no-token", _) => (401, Some("Access with the provided credentials is incorrect. CODE: X-0005")),
+        ("bad-body", "leads") => (400, Some("limit must be an integer from 1 to 5000")),
+        ("bad-body", "leads-by-source") => {
+            (400, Some("filters.createdDate must be [from, to] in epoch milliseconds, null for an open side"))
+        }
+        ("bad-body", "signup") => (400, Some("Email, phone and first name are required")),
+        ("malformed-body", _) => (400, Some("body must be valid JSON")),
+        ("unknown-bucket", _) => (400, Some("Bucket with corresponding affiliateID doesn't exist")),
+        ("unknown-source", _) => (400, Some("Provided sourceId does not belong to bucket")),
+        _ => panic!("events/{function}/{case}.json: what is it to show?"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_answered_as_its_name_says() {
+    let app = TestApp::start_with_demo_data().await;
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
+    let mut answered = 0;
+    for function in Template::built_in().unwrap().functions {
+        let (_, environment) = local::stack::environment(&function.name, app.directory.path()).unwrap();
+        let deployed = Deployed::new(&function, |name| environment.get(name).cloned()).unwrap();
+        for file in fs::read_dir(events.join(&function.name)).unwrap() {
+            let path = file.unwrap().path();
+            let case = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let event = app.stack.credentials.fill(&fs::read_to_string(&path).unwrap());
+            assert!(!event.contains("{{"), "{path:?} has an unknown placeholder");
+
+            let answer = deployed.clone().invoke(event.clone()).await.unwrap();
+
+            let (status, message) = expected(&case, &function.name);
+            let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+            assert_eq!(answer["statusCode"], json!(status), "{path:?} {answer}");
+            if let Some(message) = message {
+                assert_eq!(body["message"], message, "{path:?}");
+            }
+            let event: Value = serde_json::from_str(&event).unwrap();
+            assert_eq!(answer["headers"]["x-request-id"], event["requestContext"]["requestId"]);
+            let routes = function.routes.iter().map(|route| format!("{} {}", route.method, route.path));
+            assert!(
+                routes.into_iter().any(|route| event["routeKey"] == route),
+                "{path:?} is of another route"
+            );
+            answered += 1;
+        }
+    }
+    assert!(answered >= 12, "{answered}");
+}
