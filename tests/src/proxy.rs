@@ -12,7 +12,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,6 +108,7 @@ impl Proxy {
             recording: Mutex::default(),
             changed: Notify::new(),
             shortfall: Mutex::default(),
+            faults: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -145,6 +147,27 @@ impl Proxy {
     pub fn leave_unprocessed(&self, calls: usize, keys: usize) {
         *lock(&self.state.shortfall) = Shortfall { calls, keys };
     }
+
+    /// Lets the next `TransactWriteItems` calls fail, one fault a call.
+    pub fn fail_transactions(&self, faults: impl IntoIterator<Item = Fault>) {
+        lock(&self.state.faults).extend(faults);
+    }
+
+    /// Faults that are yet to come.
+    pub fn faults_left(&self) -> usize {
+        lock(&self.state.faults).len()
+    }
+}
+
+/// How a transaction fails; the embedded engine by itself never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It met another transaction on its counters: nothing is written.
+    Conflict,
+    /// It is written, its answer is lost, and what arrives is a conflict.
+    WrittenThenConflict,
+    /// It is written, and what arrives is DynamoDB's own 500.
+    WrittenThenServerError,
 }
 
 impl Drop for Proxy {
@@ -180,6 +203,7 @@ struct State {
     /// Something happened that the release of a round may depend on.
     changed: Notify,
     shortfall: Mutex<Shortfall>,
+    faults: Mutex<VecDeque<Fault>>,
 }
 
 /// What [`Proxy::leave_unprocessed`] asked for and is yet to be done.
@@ -318,11 +342,24 @@ impl State {
             }
         }
 
+        let fault = (operation == "TransactWriteItems").then(|| lock(&self.faults).pop_front()).flatten();
+        if fault == Some(Fault::Conflict) {
+            return conflict(&body);
+        }
+        let asked = body.clone();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
         let answer = self.client.request(Request::from_parts(parts, Full::new(body))).await.unwrap();
         let (mut parts, body) = answer.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
+        match fault {
+            Some(Fault::WrittenThenConflict) => return conflict(&asked),
+            Some(Fault::WrittenThenServerError) => {
+                let error = json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError" });
+                return failure(StatusCode::INTERNAL_SERVER_ERROR, &error);
+            }
+            Some(Fault::Conflict) | None => {}
+        }
         if let (Some(unprocessed), StatusCode::OK) = (unprocessed, parts.status) {
             let mut answer: Value = serde_json::from_slice(&body).unwrap();
             answer["UnprocessedKeys"] = unprocessed;
@@ -364,6 +401,30 @@ impl State {
         }
         Some(unprocessed)
     }
+}
+
+/// The answer to a transaction whose updates met those of another one.
+fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
+    let request: Value = serde_json::from_slice(request).unwrap();
+    let entries = request["TransactItems"].as_array().unwrap().iter();
+    let reason = |entry: &Value| {
+        let code = if entry.get("Update").is_some() { "TransactionConflict" } else { "None" };
+        json!({ "Code": code })
+    };
+    let reasons: Value = entries.map(reason).collect();
+    let error = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled",
+        "CancellationReasons": reasons,
+    });
+    failure(StatusCode::BAD_REQUEST, &error)
+}
+
+fn failure(status: StatusCode, error: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

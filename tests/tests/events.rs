@@ -1,12 +1,17 @@
 //! Every file in `events/` is an event that its function takes and answers as its name says: they
 //! are input of `sam local invoke` and of this test alike.
 
+use local::credentials::Credentials;
 use local::functions::Deployed;
 use local::template::Template;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tests::TestApp;
+
+fn events() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events")
+}
 
 /// The status and the `message` that a case's name stands for.
 fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
@@ -26,15 +31,60 @@ fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
     }
 }
 
+/// The event of a case, with a well-formed token of nobody in place of the placeholders.
+fn with_token_of_nobody(function: &str, case: &str) -> String {
+    let token = shared::secret::Token::generate().unwrap();
+    let credentials = Credentials {
+        partner_token: Some(token.expose().to_owned()),
+        signup_key: Some(token.expose().to_owned()),
+        bucket_id: Some("bucket".into()),
+        affiliate_id: Some("affiliate".into()),
+        source_id: Some("source".into()),
+        ..Credentials::default()
+    };
+    credentials.fill(&fs::read_to_string(events().join(function).join(format!("{case}.json"))).unwrap())
+}
+
+/// Nothing listens there: a refusal that needs no look-up is given, and whatever needs one is a
+/// 500 that says nothing of the cause.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_store_only_what_needs_none_is_answered() {
+    for function in Template::built_in().unwrap().functions {
+        let stack = |name: &str| match name {
+            "AWS_ENDPOINT_URL_DYNAMODB" => Some("http://127.0.0.1:9".to_owned()),
+            "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".to_owned()),
+            _ => None,
+        };
+        let deployed = Deployed::new(&function, stack).unwrap();
+        let status_field = if function.name == "signup" { "providerStatus" } else { "statusCode" };
+        let error =
+            |status: u16, message: &str| format!(r#"{{"message":"{message}","{status_field}":{status}}}"#);
+
+        let (status, message) = expected("no-token", &function.name);
+        let answer = deployed.clone().invoke(with_token_of_nobody(&function.name, "no-token")).await.unwrap();
+        assert_eq!(
+            (&answer["statusCode"], &answer["body"]),
+            (&json!(status), &json!(error(status, message.unwrap())))
+        );
+
+        let answer = deployed.invoke(with_token_of_nobody(&function.name, "success")).await.unwrap();
+        assert_eq!(
+            (&answer["statusCode"], &answer["body"]),
+            (&json!(500), &json!(error(500, "Internal server error")))
+        );
+        assert_eq!(answer["headers"]["x-request-id"], "Jx1abcdEDoEEPlg=");
+        assert_eq!(answer["headers"]["content-type"], "application/json");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_answered_as_its_name_says() {
     let app = TestApp::start_with_demo_data().await;
-    let events = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events");
     let mut answered = 0;
     for function in Template::built_in().unwrap().functions {
         let (_, environment) = local::stack::environment(&function.name, app.directory.path()).unwrap();
         let deployed = Deployed::new(&function, |name| environment.get(name).cloned()).unwrap();
-        for file in fs::read_dir(events.join(&function.name)).unwrap() {
+        for file in fs::read_dir(events().join(&function.name)).unwrap() {
             let path = file.unwrap().path();
             let case = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let event = app.stack.credentials.fill(&fs::read_to_string(&path).unwrap());

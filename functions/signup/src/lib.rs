@@ -75,41 +75,23 @@ fn idempotency_key(request: &Request) -> Result<Option<&str>, ApiError> {
 mod tests {
     use super::*;
 
-    /// A refusal that needs no look-up is given without one: nothing listens at this endpoint.
-    fn app() -> Arc<App> {
-        let config = shared::Config::from_lookup(|name| {
-            Some(if name.starts_with("AWS_ENDPOINT") { "http://127.0.0.1:9" } else { "x" }.to_owned())
-                .filter(|_| !matches!(name, "LOG_LEVEL" | "ORIGINS"))
-        });
-        Arc::new(App::new(&config.unwrap()))
+    fn read(key: &[u8]) -> Result<Option<String>, (u16, String)> {
+        let request = lambda_http::http::Request::builder().header("idempotency-key", key);
+        let request = request.body(lambda_http::Body::Empty).unwrap();
+        let key = idempotency_key(&request).map(|key| key.map(str::to_owned));
+        key.map_err(|error| Envelope::TradersRoom.render(&error))
     }
 
-    #[tokio::test]
-    async fn the_event_without_a_token_gets_the_published_401_without_a_look_up() {
-        let event = include_str!("../../../events/signup/no-token.json");
-        let answer = handle(app(), lambda_http::request::from_str(event).unwrap()).await;
-        assert_eq!(answer.status(), 401);
-        assert_eq!(answer.headers()["content-type"], "application/json");
-        assert_eq!(answer.headers()["x-request-id"], "Jx1abcdEDoEEPlg=");
-        let published = r#"{"message":"Invalid secret key","providerStatus":401}"#;
-        assert_eq!(answer.body().as_ref(), published.as_bytes());
-    }
-
-    #[tokio::test]
-    async fn a_placeholder_in_place_of_a_token_is_malformed() {
-        let event = include_str!("../../../events/signup/success.json");
-        let answer = handle(app(), lambda_http::request::from_str(event).unwrap()).await;
-        assert_eq!(answer.status(), 401);
-    }
-
-    #[tokio::test]
-    async fn a_store_that_cannot_be_reached_is_a_500_that_says_nothing() {
-        let token = shared::secret::Token::generate().unwrap();
-        let event =
-            include_str!("../../../events/signup/success.json").replace("{{signupKey}}", token.expose());
-        let answer = handle(app(), lambda_http::request::from_str(&event).unwrap()).await;
-        assert_eq!(answer.status(), 500);
-        let published = r#"{"message":"Internal server error","providerStatus":500}"#;
-        assert_eq!(answer.body().as_ref(), published.as_bytes());
+    #[test]
+    fn idempotency_keys_are_bounded_text() {
+        assert_eq!(read(b"k"), Ok(Some("k".into())));
+        assert_eq!(read(&[b'k'; 255]), Ok(Some("k".repeat(255))));
+        let published =
+            r#"{"message":"Idempotency-Key must have 1 to 255 ASCII characters","providerStatus":400}"#;
+        for key in [&b""[..], &[b'k'; 256], b"\xff"] {
+            assert_eq!(read(key), Err((400, published.into())));
+        }
+        let none = Request::default();
+        assert!(idempotency_key(&none).unwrap().is_none());
     }
 }

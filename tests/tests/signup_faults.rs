@@ -1,0 +1,135 @@
+//! Sign Up while DynamoDB fails in the ways that the embedded engine never does by itself:
+//! nothing acknowledged is lost, nothing is stored twice, and nobody hears of a duplicate that is
+//! their own.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::engine::Engine;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use tests::TestApp;
+use tests::proxy::Fault::{self, Conflict, WrittenThenConflict, WrittenThenServerError};
+use tests::proxy::Proxy;
+
+struct Faulty {
+    // Dropped last: the stack goes on calling it.
+    engine: Engine,
+    proxy: Proxy,
+    app: TestApp,
+    key: String,
+    partner: String,
+}
+
+impl Faulty {
+    async fn start() -> Self {
+        let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+        let proxy = Proxy::start(engine.address).await;
+        let app = TestApp::start_on(proxy.endpoint()).await;
+        app.bucket("campaigns", "AFF-123", &["facebook_ads"]).await;
+        let key = app.sign_up_key(&[]).await;
+        let partner = app.partner(&["AFF-123"]).await;
+        Self { engine, proxy, app, key, partner }
+    }
+
+    async fn fails(&self, faults: &[Fault]) {
+        self.proxy.fail_transactions(faults.iter().copied());
+    }
+
+    /// The bucket's leads, which list, source and counters must agree on.
+    async fn leads(&self) -> Value {
+        let listed = self.app.leads(&self.partner, "campaigns", "AFF-123", &json!({ "limit": 5000 })).await;
+        let of_source = self
+            .app
+            .leads_by_source(&self.partner, "campaigns", "AFF-123", "facebook_ads", &json!({ "limit": 5000 }))
+            .await;
+        assert_eq!(listed.text, of_source.text);
+        let count = listed.keys().len().to_string();
+        for answer in [&listed, &of_source] {
+            assert_eq!(answer.header("x-total-count"), Some(count.as_str()));
+        }
+        listed.json()
+    }
+
+    /// The shards that counters of months were written to.
+    async fn shards(&self) -> BTreeSet<String> {
+        let tables = self.app.store().tables();
+        let scanned = self.app.store().client().scan().table_name(&tables.buckets).send().await.unwrap();
+        let text = |value: Option<&AttributeValue>| {
+            value.and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
+        };
+        let months = scanned.items().iter().filter(|item| text(item.get("pk")).starts_with("M#"));
+        months
+            .map(|item| text(item.get("sk")).split('#').next_back().unwrap_or_default().to_owned())
+            .collect()
+    }
+}
+
+fn body(email: &str) -> Value {
+    json!({
+        "email": email, "phone": "+1234567890", "firstName": "Jane", "affiliateID": "AFF-123",
+        "sourceId": "facebook_ads",
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_are_tried_again_and_spread_the_counters() {
+    let faulty = Faulty::start().await;
+    faulty.app.signed_up(&faulty.key, &body("calm@example.com")).await;
+    assert_eq!(faulty.shards().await, ["0".to_owned()].into(), "a list without conflicts stays at one shard");
+
+    for number in 0..20 {
+        faulty.fails(&[Conflict; 3]).await;
+        faulty.app.signed_up(&faulty.key, &body(&format!("user{number}@example.com"))).await;
+        assert_eq!(faulty.proxy.faults_left(), 0);
+    }
+
+    assert_eq!(faulty.leads().await.as_object().unwrap().len(), 21);
+    assert!(faulty.shards().await.len() > 1, "a list with conflicts is spread");
+    faulty.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_was_lost_is_a_success_and_not_a_duplicate() {
+    for faults in [
+        &[WrittenThenConflict][..],
+        &[WrittenThenServerError],
+        &[Conflict, WrittenThenConflict],
+        &[WrittenThenConflict, Conflict, Conflict],
+        &[WrittenThenServerError, WrittenThenServerError, Conflict],
+    ] {
+        let faulty = Faulty::start().await;
+
+        faulty.fails(faults).await;
+        let id = faulty.app.signed_up(&faulty.key, &body("user@example.com")).await;
+
+        assert_eq!(faulty.proxy.faults_left(), 0, "{faults:?}");
+        assert_eq!(faulty.leads().await["user@example.com"]["id"], json!(id), "{faults:?}");
+
+        faulty.fails(faults).await;
+        let first = faulty.app.sign_up_once(&faulty.key, "once", &body("another@example.com")).await;
+        first.assert_ok();
+        assert_eq!(first.header("idempotency-replayed"), None, "{faults:?}");
+        let again = faulty.app.sign_up_once(&faulty.key, "once", &body("another@example.com")).await;
+        again.assert(200, &first.text);
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(faulty.leads().await.as_object().unwrap().len(), 2, "{faults:?}");
+        faulty.engine.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simultaneous_retries_amid_conflicts_end_in_one_client() {
+    let faulty = Faulty::start().await;
+    faulty
+        .fails(&[Conflict, WrittenThenConflict, Conflict, Conflict, WrittenThenServerError, Conflict])
+        .await;
+    let body = body("user@example.com");
+    let requests = (0..16).map(|_| faulty.app.sign_up_once(&faulty.key, "once", &body));
+    let answers = futures_util::future::join_all(requests).await;
+    for answer in &answers {
+        answer.assert(200, &answers[0].text);
+    }
+    assert_eq!(faulty.proxy.faults_left(), 0);
+    assert_eq!(faulty.leads().await["user@example.com"]["id"], answers[0].json()["id"]);
+    faulty.engine.stop().await;
+}
