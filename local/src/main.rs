@@ -54,7 +54,7 @@ struct Serve {
     )]
     dynamodb_listen: SocketAddr,
     /// Use this DynamoDB instead of the embedded one; missing tables are created
-    #[arg(long, value_name = "URL", conflicts_with = "memory")]
+    #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
     /// Log lines on standard error: off, error, warn, info (a line a request) or debug
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]

@@ -115,7 +115,7 @@ async fn every_refusal_has_the_published_body() {
     let keys = ["", "secret", &bearer, &mistyped, &unknown, &expired, &elsewhere, &partner];
     for refused in keys {
         // Whatever the body says, a caller without a good key hears of the key.
-        for body in [basic("user@example.com").to_string(), "{".into(), "[]".into(), "x".repeat(300_000)] {
+        for body in [basic("user@example.com").to_string(), "{".into(), "[]".into(), "x".repeat(1_100_000)] {
             app.post(PATH, &[("x-api-key", refused)], body).await.assert(401, INVALID_KEY);
         }
     }
@@ -172,7 +172,7 @@ async fn bad_bodies_get_a_400_that_names_the_field() {
         body[field] = value;
         app.sign_up(key, &body).await.assert_provider_error(400, message);
     }
-    app.post(PATH, &[("x-api-key", key)], vec![b' '; 256 * 1024 + 1])
+    app.post(PATH, &[("x-api-key", key)], vec![b' '; 1024 * 1024 + 1])
         .await
         .assert_provider_error(413, "Request body is too large");
     let form = [("x-api-key", key), ("content-type", "application/x-www-form-urlencoded")];
@@ -224,6 +224,34 @@ async fn every_documented_field_is_stored_and_managed_ones_are_ignored() {
     assert_eq!(stored["bucketId"], "campaigns");
     assert!(stored["createdDate"].as_f64().unwrap() > 1.7e12);
     assert!(stored.get("undocumented").is_none() && stored.get("_id").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_fields_at_their_longest_are_stored() {
+    let (app, key, partner) = with_buckets().await;
+    let longest = "🦀".repeat(1024);
+    let mut body = full("user@example.com");
+    for name in Profile::NAMES.iter().filter(|name| **name != "dateOfBirth") {
+        body[*name] = json!(longest);
+    }
+    for name in ["firstName", "status", "state"] {
+        body[name] = json!(longest);
+    }
+    body["meta"] = json!("🦀".repeat(4 * 1024));
+    let billing =
+        ["country", "region", "city", "postcode", "address"].map(|name| (name.to_owned(), json!(longest)));
+    body["billing"] = Value::Object(billing.into_iter().collect());
+    let agreement = json!({ "label": longest, "ip": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "signedAt": "2026-01-01T12:00:00.123456789+00:00" });
+    body["agreements"] = json!(vec![agreement; 50]);
+
+    let id = app.signed_up(&key, &body).await;
+
+    let stored = stored_client(&app, &id).await;
+    for (name, value) in body.as_object().unwrap() {
+        assert_eq!(&stored[name], value, "{name}");
+    }
+    let found = app.leads(&partner, "campaigns", "AFF-123", &json!({ "ids": [id] })).await;
+    assert_eq!(found.json()["user@example.com"]["status"], json!(longest));
 }
 
 #[tokio::test(flavor = "multi_thread")]
