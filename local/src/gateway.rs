@@ -26,7 +26,8 @@ use tokio::sync::oneshot;
 
 /// API Gateway's own limit.
 const BODY_MAX: usize = 10 * 1024 * 1024;
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// For an idle connection as well.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// API Gateway's own limit.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);

@@ -56,7 +56,7 @@ struct Serve {
     /// Use this DynamoDB instead of the embedded one; missing tables are created
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
-    /// Log lines on standard error: off, error, warn, info (a line a request) or debug
+    /// Log lines on standard error: off, error, warn or info (a line a request)
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     log: Log,
 }
@@ -88,10 +88,9 @@ struct Log(Option<LogLevel>);
 fn log_level(text: &str) -> Result<Log, String> {
     match text {
         "off" => Ok(Log(None)),
-        _ => text
-            .parse()
-            .map(|level| Log(Some(level)))
-            .map_err(|_| "use off, error, warn, info or debug".to_owned()),
+        _ => {
+            text.parse().map(|level| Log(Some(level))).map_err(|_| "use off, error, warn or info".to_owned())
+        }
     }
 }
 

@@ -181,7 +181,7 @@ fn the_printed_curl_commands_work_as_they_are() {
 #[test]
 fn plain_tokens_are_neither_printed_nor_logged_nor_stored() {
     let directory = directory();
-    let stack = Running::start(directory.path(), &["--port", "0", "--log", "debug"]);
+    let stack = Running::start(directory.path(), &["--port", "0", "--log", "info"]);
     let names = ["adminToken", "partnerToken", "signupKey"];
     let tokens: Vec<_> = names.iter().map(|name| stack.credential(name).to_owned()).collect();
     let path = "/api/public/buckets/b/a/leads";

@@ -16,7 +16,7 @@ pub struct Config {
     /// Origins of the Traders Room (`ORIGINS`, joined with commas), the first one being the
     /// default of autologin links (CONTRACT.md, section 3); empty: no links.
     pub origins: Vec<String>,
-    /// Least severe level that is logged (`LOG_LEVEL`: `error`, `warn`, `info`, `debug`).
+    /// Least severe level that is logged (`LOG_LEVEL`: `error`, `warn`, `info`).
     pub log_level: LogLevel,
 }
 
@@ -61,8 +61,6 @@ pub enum LogLevel {
     Warn,
     /// Every request.
     Info,
-    /// Store calls as well.
-    Debug,
 }
 
 impl std::str::FromStr for LogLevel {
@@ -72,13 +70,10 @@ impl std::str::FromStr for LogLevel {
         Ok(match text.to_ascii_lowercase().as_str() {
             "error" => Self::Error,
             "warn" => Self::Warn,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
+            // There is nothing finer than a line a request.
+            "info" | "debug" | "trace" => Self::Info,
             _ => {
-                return Err(ConfigError {
-                    variable: "LOG_LEVEL",
-                    problem: "must be error, warn, info or debug",
-                });
+                return Err(ConfigError { variable: "LOG_LEVEL", problem: "must be error, warn or info" });
             }
         })
     }
@@ -194,7 +189,7 @@ mod tests {
         let mut pairs = FULL;
         pairs[5].1 = "loud";
         let error = Config::from_lookup(lookup(&pairs)).unwrap_err().to_string();
-        assert_eq!(error, "environment variable LOG_LEVEL must be error, warn, info or debug");
+        assert_eq!(error, "environment variable LOG_LEVEL must be error, warn or info");
     }
 
     #[test]

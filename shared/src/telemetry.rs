@@ -86,7 +86,7 @@ pub fn request(line: &RequestLine<'_>) {
         level: match level {
             LogLevel::Error => "ERROR",
             LogLevel::Warn => "WARN",
-            LogLevel::Info | LogLevel::Debug => "INFO",
+            LogLevel::Info => "INFO",
         },
         message: "request",
         function: logger.function,

@@ -2,10 +2,9 @@
 //! nothing acknowledged is lost, nothing is stored twice, and nobody hears of a duplicate that is
 //! their own.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use local::engine::Engine;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use tests::TestApp;
 use tests::proxy::Fault::{self, Conflict, WrittenThenConflict, WrittenThenServerError};
@@ -35,32 +34,47 @@ impl Faulty {
         self.proxy.fail_transactions(faults.iter().copied());
     }
 
-    /// The bucket's leads, which list, source and counters must agree on.
+    /// The bucket's leads, which list, source and every counter must agree on.
     async fn leads(&self) -> Value {
-        let listed = self.app.leads(&self.partner, "campaigns", "AFF-123", &json!({ "limit": 5000 })).await;
-        let of_source = self
-            .app
-            .leads_by_source(&self.partner, "campaigns", "AFF-123", "facebook_ads", &json!({ "limit": 5000 }))
-            .await;
+        let all = json!({ "limit": 5000 });
+        let listed = self.app.leads(&self.partner, "campaigns", "AFF-123", &all).await;
+        let of_source =
+            self.app.leads_by_source(&self.partner, "campaigns", "AFF-123", "facebook_ads", &all).await;
         assert_eq!(listed.text, of_source.text);
-        let count = listed.keys().len().to_string();
+        let count = listed.keys().len();
         for answer in [&listed, &of_source] {
-            assert_eq!(answer.header("x-total-count"), Some(count.as_str()));
+            assert_eq!(answer.header("x-total-count"), Some(count.to_string().as_str()));
         }
+        // Months and seconds count each lead in its bucket's list and in its source's.
+        let mut sums = BTreeMap::new();
+        for (kind, _, counts) in self.counters().await {
+            *sums.entry(kind).or_insert(0) += counts;
+        }
+        let expected = [("M", 2 * count), ("S", 2 * count), ("T", count)];
+        assert_eq!(sums, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
         listed.json()
     }
 
     /// The shards that counters of months were written to.
     async fn shards(&self) -> BTreeSet<String> {
+        let counters = self.counters().await.into_iter();
+        counters.filter(|(kind, ..)| kind == "M").map(|(_, shard, _)| shard).collect()
+    }
+
+    /// Every counter item: its kind, its shard, and the sum of what it counts.
+    async fn counters(&self) -> Vec<(String, String, usize)> {
         let tables = self.app.store().tables();
         let scanned = self.app.store().client().scan().table_name(&tables.buckets).send().await.unwrap();
-        let text = |value: Option<&AttributeValue>| {
-            value.and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
-        };
-        let months = scanned.items().iter().filter(|item| text(item.get("pk")).starts_with("M#"));
-        months
-            .map(|item| text(item.get("sk")).split('#').next_back().unwrap_or_default().to_owned())
-            .collect()
+        let mut counters = Vec::new();
+        for item in scanned.items() {
+            let (kind, _) = item["pk"].as_s().unwrap().split_once('#').unwrap();
+            if ["M", "S", "T"].contains(&kind) {
+                let (_, shard) = item["sk"].as_s().unwrap().rsplit_once('#').unwrap();
+                let numbers = item.values().filter_map(|value| value.as_n().ok()?.parse::<usize>().ok());
+                counters.push((kind.to_owned(), shard.to_owned(), numbers.sum()));
+            }
+        }
+        counters
     }
 }
 

@@ -47,8 +47,9 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
         None => None,
     };
     let client = Client::register(given, affiliate_id, bucket_id);
-    match app.store.register(&client, idempotency.as_ref()).await? {
-        Registered::Created => Ok(registered(&client.id)),
+    let id = client.id.clone();
+    match app.store.sign_up(client, idempotency.as_ref()).await? {
+        Registered::Created => Ok(registered(&id)),
         Registered::Replayed(id) => Ok(registered(&id).header("idempotency-replayed", "true")),
         Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
         Registered::KeyReused => {

@@ -88,6 +88,20 @@ enum Part {
 }
 
 impl Store {
+    /// Registers a client that is new at this moment: as [`Store::register`], but each attempt is
+    /// dated anew, so that a lead which waits for others does not appear behind those that were
+    /// read meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub async fn sign_up(
+        &self,
+        mut client: Client,
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Registered, StoreError> {
+        self.write(&mut client, idempotency, true).await
+    }
+
     /// Stores a client, its email's uniqueness, its place in the lists, their counters and the
     /// `Idempotency-Key` in one transaction. Conflicts with other transactions are tried again,
     /// with jitter; an answer that was lost after the write took place is recognised as success.
@@ -98,6 +112,15 @@ impl Store {
         &self,
         client: &Client,
         idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Registered, StoreError> {
+        self.write(&mut client.clone(), idempotency, false).await
+    }
+
+    async fn write(
+        &self,
+        client: &mut Client,
+        idempotency: Option<&IdempotencyKey>,
+        is_new: bool,
     ) -> Result<Registered, StoreError> {
         let started = Instant::now();
         let mut attempt = 0u32;
@@ -127,6 +150,10 @@ impl Store {
                 return Err(StoreError::of("register", &error));
             }
             tokio::time::sleep(Duration::from_millis(u64::from(random() % ceiling))).await;
+            if is_new {
+                client.created_date = Timestamp::now();
+                client.updated_date = client.created_date;
+            }
         }
     }
 

@@ -10,7 +10,7 @@
 //! | totals and the place of an offset | [`Store::cells`], [`Store::seconds`]: `Query` of counters | 1 each |
 //! | a page of a list | [`Store::page`]: `Query` of one index | 1 per MB |
 //! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once | 1 |
-//! | a sign-up | [`Store::register`]: `TransactWriteItems` | 1 |
+//! | a sign-up | [`Store::sign_up`], [`Store::register`]: `TransactWriteItems` | 1 |
 //! | set-up: token, role, bucket | [`Store::create_token`], [`Store::put_role`], [`Store::create_bucket`] | 1 |
 
 mod access;
