@@ -8,7 +8,7 @@ use crate::App;
 use crate::auth::Presented;
 use crate::error::ApiError;
 use crate::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
-use crate::model::{Bucket, BucketId, KeyBy, LeadsQuery, TokenId};
+use crate::model::{Bucket, BucketId, KeyBy, Keys, LeadsQuery, TokenId};
 use crate::store::{PlacedLead, Store, StoreError, keys};
 use cursor::Cursor;
 use lambda_http::Request;
@@ -222,7 +222,7 @@ impl<'a> Search<'a> {
         self.after.as_ref().map_or(self.query.offset, |cursor| cursor.position)
     }
 
-    async fn by_keys(&self, store: &Store, keys: &crate::model::Keys) -> Result<Found, StoreError> {
+    async fn by_keys(&self, store: &Store, keys: &Keys) -> Result<Found, StoreError> {
         let mut here = store.leads_by_keys(keys).await?;
         here.retain(|placed| match &self.source_list {
             Some(_) => placed.source_list == self.source_list,
@@ -251,32 +251,32 @@ impl<'a> Search<'a> {
     }
 
     fn render(&self, found: &Found) -> Result<Answer, ApiError> {
-        let mut body = String::with_capacity(2 + found.leads.len() * 260);
-        body.push('{');
+        let mut body = Vec::with_capacity(2 + found.leads.len() * 260);
+        body.push(b'{');
         let (mut shown, mut returned) = (0, 2);
         for PlacedLead { lead, .. } in &found.leads {
+            let before = body.len();
+            if shown > 0 {
+                body.push(b',');
+            }
             let key = match self.query.key_by {
                 KeyBy::Id if !lead.id.as_str().is_empty() => lead.id.as_str(),
                 KeyBy::Id | KeyBy::Email => &lead.email,
             };
-            let (Ok(key), Ok(lead)) =
-                (serde_json::to_string(key), serde_json::to_string(&lead.to_answer(self.affiliate_id)))
-            else {
-                continue;
-            };
-            returned += 2 + escaped_len(&key) + escaped_len(&lead);
+            let written = serde_json::to_writer(&mut body, key).and_then(|()| {
+                body.push(b':');
+                serde_json::to_writer(&mut body, &lead.to_answer(self.affiliate_id))
+            });
+            written.map_err(|_| StoreError::malformed("lead"))?;
+            returned += escaped_len(&body[before..]);
             if returned > ANSWER_MAX {
+                body.truncate(before);
                 break;
             }
-            if shown > 0 {
-                body.push(',');
-            }
-            body.push_str(&key);
-            body.push(':');
-            body.push_str(&lead);
             shown += 1;
         }
-        body.push('}');
+        body.push(b'}');
+        let body = String::from_utf8(body).map_err(|_| StoreError::malformed("lead"))?;
         let mut answer = Answer::json(200, body);
         if let Some(total) = found.total {
             answer = answer.header("x-total-count", total);
@@ -298,6 +298,6 @@ impl<'a> Search<'a> {
 }
 
 /// Length of a JSON text as part of another one.
-fn escaped_len(json: &str) -> usize {
-    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+fn escaped_len(json: &[u8]) -> usize {
+    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }

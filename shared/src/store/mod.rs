@@ -146,7 +146,7 @@ impl StoreError {
         Self { operation, code: code.into() }
     }
 
-    fn malformed(what: &'static str) -> Self {
+    pub(crate) fn malformed(what: &'static str) -> Self {
         Self::new(what, "stored item is malformed")
     }
 
