@@ -34,13 +34,14 @@ pub struct Deployed {
 }
 
 impl Deployed {
-    /// Sets a function up from its environment in the template and that of the local stack.
+    /// Sets a function up from its environment in the template and that of the local stack, which
+    /// wins, as with `sam local --env-vars`.
     ///
     /// # Errors
     /// The template names a function that has no handler, or gives it an incomplete environment.
     pub fn new(function: &Function, stack: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let Some(handler) = handler(&function.name) else { bail!("no handler is named {}", function.name) };
-        let lookup = |name: &str| function.environment.get(name).cloned().or_else(|| stack(name));
+        let lookup = |name: &str| stack(name).or_else(|| function.environment.get(name).cloned());
         let config = Config::from_lookup(lookup).with_context(|| function.logical_id.clone())?;
         Ok(Self { handler, app: Arc::new(App::new(&config)) })
     }

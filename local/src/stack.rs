@@ -207,7 +207,7 @@ pub fn environment(function: &str, data_dir: &Path) -> Result<(Function, BTreeMa
             data_dir.display()
         )
     })?;
-    let mut environment = functions_environment(&running.dynamodb_endpoint);
-    environment.extend(known.environment.clone());
+    let mut environment = known.environment.clone();
+    environment.extend(functions_environment(&running.dynamodb_endpoint));
     Ok((known.clone(), environment))
 }

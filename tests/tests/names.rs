@@ -80,3 +80,12 @@ fn each_handler_names_the_route_that_the_template_gives_it() {
         }
     }
 }
+
+/// `sam local --env-vars` overrides variables that the template declares, and drops all others.
+#[test]
+fn each_function_declares_the_endpoint_that_sam_local_overrides() {
+    for function in Template::built_in().unwrap().functions {
+        let endpoint = function.environment.get("AWS_ENDPOINT_URL_DYNAMODB");
+        assert_eq!(endpoint.map(String::as_str), Some(""), "{}", function.name);
+    }
+}
