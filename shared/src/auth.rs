@@ -106,11 +106,6 @@ impl Authenticator {
         let Some(token) = token? else {
             return Ok(Authentication::Refused(Refusal::Unknown, None));
         };
-        let mut roles = roles?;
-        if !roles.contains_key(&token.role_id) {
-            // A role that was made after the cache was filled.
-            roles = self.load_roles().await?;
-        }
         let refusal = if token.expires_at.is_some_and(|expiry| expiry <= Timestamp::now()) {
             Some(Refusal::Expired)
         } else if !token.whitelist.allows(address) {
@@ -120,6 +115,11 @@ impl Authenticator {
         };
         if let Some(reason) = refusal {
             return Ok(Authentication::Refused(reason, Some(token.id)));
+        }
+        let mut roles = roles?;
+        if !roles.contains_key(&token.role_id) {
+            // A role that was made after the cache was filled.
+            roles = self.load_roles().await?;
         }
         let permissions = roles.get(&token.role_id).copied().unwrap_or_default();
         Ok(Authentication::Accepted(Caller { token, permissions }))

@@ -260,24 +260,17 @@ impl TestApp {
 
     /// A token that views the leads of these affiliates.
     pub async fn partner(&self, affiliates: &[&str]) -> String {
-        let affiliates = affiliates.iter().map(|id| (*id).to_owned()).collect();
-        self.token(TokenSpec {
-            permissions: vec![Permission::BucketsViewOwn],
-            affiliates,
-            ..TokenSpec::default()
-        })
-        .await
+        self.token_that(Permission::BucketsViewOwn, affiliates).await
     }
 
     /// A token that signs clients up, for these affiliates only where there are any.
     pub async fn sign_up_key(&self, affiliates: &[&str]) -> String {
+        self.token_that(Permission::ClientsCreate, affiliates).await
+    }
+
+    async fn token_that(&self, permission: Permission, affiliates: &[&str]) -> String {
         let affiliates = affiliates.iter().map(|id| (*id).to_owned()).collect();
-        self.token(TokenSpec {
-            permissions: vec![Permission::ClientsCreate],
-            affiliates,
-            ..TokenSpec::default()
-        })
-        .await
+        self.token(TokenSpec { permissions: vec![permission], affiliates, ..TokenSpec::default() }).await
     }
 }
 

@@ -5,7 +5,7 @@ use shared::App;
 use shared::auth::Presented;
 use shared::error::ApiError;
 use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
-use shared::model::{Client, ClientId, SignUp};
+use shared::model::{Client, ClientId, Permission, SignUp};
 use shared::store::{IdempotencyKey, Registered};
 use std::sync::Arc;
 
@@ -26,18 +26,10 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
     let authentication = app.auth.authenticate(&presented, http::source_ip(request)).await?;
     let caller = authentication.caller(|id| exchange.token_id(id))?;
 
-    let body = http::json_body(request, BODY_MAX);
-    let given = body.and_then(|body| Ok(SignUp::parse(body)?));
-    // A body that can't be read names no affiliate; whoever may not sign up at all hears that first.
-    let affiliate =
-        caller.sign_up_affiliate(given.as_ref().ok().and_then(|given| given.affiliate_id.as_deref()));
-    let (given, affiliate_id) = match (given, affiliate) {
-        (Ok(given), affiliate) => (given, affiliate?),
-        (Err(error), _) => {
-            caller.require(shared::model::Permission::ClientsCreate)?;
-            return Err(error);
-        }
-    };
+    // Whoever may not sign up at all hears that before anything of the body.
+    caller.require(Permission::ClientsCreate)?;
+    let given = SignUp::parse(http::json_body(request, BODY_MAX)?)?;
+    let affiliate_id = caller.sign_up_affiliate(given.affiliate_id.as_deref())?;
     let idempotency = idempotency_key(request)?;
     let idempotency =
         idempotency.map(|key| IdempotencyKey::new(caller.token_id(), key, request.body().as_ref()));
