@@ -2,12 +2,12 @@
 //! published examples work on.
 
 use crate::credentials::Credentials;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use shared::model::{
     Bucket, BucketId, Client, ClientId, Keys, Role, RoleId, SignUp, Timestamp, TokenRecord, Whitelist,
 };
 use shared::secret::Token;
-use shared::store::Store;
+use shared::store::{CreateToken, Store};
 
 /// Affiliate of the published Leads examples.
 pub const AFFILIATE: &str = "1234567890";
@@ -88,7 +88,10 @@ async fn token(
         expires_at: None,
         created_date: Timestamp::now(),
     };
-    store.create_token(&record, &digest).await?;
+    match store.create_token(&record, &digest).await? {
+        CreateToken::Created => {}
+        CreateToken::NoRole | CreateToken::Outrun => bail!("the role {role} was deleted: no token can have it"),
+    }
     Ok(token.expose().to_owned())
 }
 

@@ -112,11 +112,15 @@ async fn create(client: &Client, table: &Table) -> Result<()> {
         request = request.attribute_definitions(definition);
     }
     for index in array(&properties["GlobalSecondaryIndexes"]) {
-        let projection = ProjectionType::from(text(&index["Projection"]["ProjectionType"])?);
+        let mut projection = Projection::builder()
+            .projection_type(ProjectionType::from(text(&index["Projection"]["ProjectionType"])?));
+        for attribute in array(&index["Projection"]["NonKeyAttributes"]) {
+            projection = projection.non_key_attributes(text(attribute)?);
+        }
         let index = GlobalSecondaryIndex::builder()
             .index_name(text(&index["IndexName"])?)
             .set_key_schema(Some(key_schema(&index["KeySchema"])?))
-            .projection(Projection::builder().projection_type(projection).build())
+            .projection(projection.build())
             .build()?;
         request = request.global_secondary_indexes(index);
     }

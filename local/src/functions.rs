@@ -19,9 +19,14 @@ type Handler = fn(Arc<App>, Request) -> Answering;
 /// The handler of a function; the one place that names them all.
 fn handler(name: &str) -> Option<Handler> {
     Some(match name {
+        "admin-buckets" => |app, request| Box::pin(admin_buckets::handle(app, request)),
+        "admin-clients" => |app, request| Box::pin(admin_clients::handle(app, request)),
+        "admin-roles" => |app, request| Box::pin(admin_roles::handle(app, request)),
+        "admin-tokens" => |app, request| Box::pin(admin_tokens::handle(app, request)),
         "leads" => |app, request| Box::pin(leads::handle(app, request)),
         "leads-by-source" => |app, request| Box::pin(leads_by_source::handle(app, request)),
         "signup" => |app, request| Box::pin(signup::handle(app, request)),
+        "token" => |app, request| Box::pin(token::handle(app, request)),
         _ => return None,
     })
 }

@@ -95,7 +95,7 @@ impl Stack {
         };
         let environment = functions_environment(&dynamodb_endpoint);
         let store = Store::new(&config(&template, &environment)?);
-        engine::create_missing_tables(store.client(), &template).await?;
+        engine::create_missing_tables(store.sdk(), &template).await?;
 
         let known = if options.memory { None } else { credentials::read(&directory, "credentials.json")? };
         demo::create_roles(&store).await?;
@@ -184,6 +184,7 @@ fn config(template: &Template, environment: &BTreeMap<String, String>) -> Result
         buckets: table("BucketsTable")?,
         clients: table("ClientsTable")?,
         expiring: table("ExpiringTable")?,
+        activity: table("TokenActivityTable")?,
     };
     Ok(config)
 }

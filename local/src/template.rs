@@ -175,6 +175,6 @@ mod tests {
             [Route { method: "POST".into(), path: "/tradersroom/api/auth/signup".into() }]
         );
         let clients = template.tables.iter().find(|table| table.name == "ClientsTable").unwrap();
-        assert_eq!(clients.properties["GlobalSecondaryIndexes"].as_array().unwrap().len(), 5);
+        assert_eq!(clients.properties["GlobalSecondaryIndexes"].as_array().unwrap().len(), 6);
     }
 }

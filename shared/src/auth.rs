@@ -58,32 +58,36 @@ pub enum Authentication {
     Refused(Refusal, Option<TokenId>),
 }
 
-impl Authentication {
-    /// The caller; `note` hears the token's id, for the log, wherever there is such a token.
-    ///
-    /// # Errors
-    /// Why the token was refused.
-    pub fn caller(self, note: impl FnOnce(&TokenId)) -> Result<Caller, Refusal> {
-        match self {
-            Self::Accepted(caller) => {
-                note(&caller.token.id);
-                Ok(caller)
-            }
-            Self::Refused(reason, id) => {
-                if let Some(id) = id {
-                    note(&id);
-                }
-                Err(reason)
-            }
-        }
-    }
-}
-
 /// Whoever holds an accepted token.
 #[derive(Clone, Debug)]
 pub struct Caller {
     token: TokenRecord,
     permissions: Permissions,
+}
+
+/// Affiliates whose business a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Every affiliate's, and that of none.
+    All,
+    /// These affiliates' only; an empty list is nobody's.
+    Of(&'a [String]),
+}
+
+impl Scope<'_> {
+    /// Refuses another affiliate's business, or that of none.
+    ///
+    /// # Errors
+    /// [`Refusal::Affiliate`].
+    pub fn require(self, affiliate_id: Option<&str>) -> Result<(), Refusal> {
+        match self {
+            Self::All => Ok(()),
+            Self::Of(affiliates) => match affiliate_id {
+                Some(id) if affiliates.iter().any(|own| own == id) => Ok(()),
+                _ => Err(Refusal::Affiliate),
+            },
+        }
+    }
 }
 
 impl Authenticator {
@@ -145,7 +149,7 @@ impl Authenticator {
 }
 
 impl Caller {
-    /// The token's id, for the log.
+    /// The token's id.
     pub fn token_id(&self) -> &TokenId {
         &self.token.id
     }
@@ -186,6 +190,41 @@ impl Caller {
             (None, [only]) => Ok(Some(only.clone())),
             _ => Err(Refusal::Affiliate),
         }
+    }
+
+    /// The affiliates whose buckets the caller may read.
+    ///
+    /// # Errors
+    /// [`Refusal::Permission`].
+    pub fn view_scope(&self) -> Result<Scope<'_>, Refusal> {
+        if self.permissions.contains(Permission::BucketsViewAll) {
+            return Ok(Scope::All);
+        }
+        self.require(Permission::BucketsViewOwn)?;
+        Ok(Scope::Of(&self.token.affiliate_ids))
+    }
+
+    /// The affiliates for which the caller has a permission that is not bound to any: a token with
+    /// a list does the business of its affiliates only.
+    ///
+    /// # Errors
+    /// [`Refusal::Permission`].
+    pub fn scope(&self, permission: Permission) -> Result<Scope<'_>, Refusal> {
+        self.require(permission)?;
+        Ok(match self.token.affiliate_ids.as_slice() {
+            [] => Scope::All,
+            affiliates => Scope::Of(affiliates),
+        })
+    }
+
+    /// The token itself.
+    pub fn token(&self) -> &TokenRecord {
+        &self.token
+    }
+
+    /// What its role allows.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
     }
 
     fn owns(&self, affiliate_id: &str) -> bool {
@@ -257,6 +296,23 @@ mod tests {
             caller(&[Permission::BucketsViewAll], &[]).sign_up_affiliate(None),
             Err(Refusal::Permission)
         );
+    }
+
+    #[test]
+    fn scopes_are_the_tokens_affiliates_and_an_empty_scope_denies() {
+        let manager = |affiliates: &[&str]| caller(&[Permission::BucketsManage], affiliates);
+        assert_eq!(manager(&[]).scope(Permission::BucketsManage), Ok(Scope::All));
+        let scoped = manager(&["a"]);
+        let scope = scoped.scope(Permission::BucketsManage).unwrap();
+        assert_eq!(scope.require(Some("a")), Ok(()));
+        for other in [Some("b"), Some(""), None] {
+            assert_eq!(scope.require(other), Err(Refusal::Affiliate));
+        }
+        assert_eq!(manager(&[]).scope(Permission::ClientsView), Err(Refusal::Permission));
+        let own = caller(&[Permission::BucketsViewOwn], &[]);
+        assert_eq!(own.view_scope().unwrap().require(Some("a")), Err(Refusal::Affiliate));
+        assert_eq!(caller(&[Permission::BucketsViewAll], &["a"]).view_scope(), Ok(Scope::All));
+        assert_eq!(manager(&["a"]).view_scope(), Err(Refusal::Permission));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Tables {
     pub clients: String,
     /// `EXPIRING_TABLE`: idempotency records, links and sessions.
     pub expiring: String,
+    /// `ACTIVITY_TABLE`: when tokens were used and refused.
+    pub activity: String,
 }
 
 /// Severity of a log line.
@@ -125,6 +127,7 @@ impl Config {
                 buckets: table("BUCKETS_TABLE"),
                 clients: table("CLIENTS_TABLE"),
                 expiring: table("EXPIRING_TABLE"),
+                activity: table("ACTIVITY_TABLE"),
             },
             origins: origins(&optional("ORIGINS").unwrap_or_default())?,
             log_level: optional("LOG_LEVEL").map_or(Ok(LogLevel::Info), |text| text.parse())?,

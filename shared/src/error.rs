@@ -10,6 +10,10 @@ pub enum ApiError {
     Unauthorized(Refusal),
     /// 400 with this message, which names the field and what is expected of it.
     BadRequest(Cow<'static, str>),
+    /// 404: what the path names is not there.
+    NotFound(&'static str),
+    /// 409 with what the request conflicts with.
+    Conflict(Cow<'static, str>),
     /// 413: the body is over the endpoint's limit.
     PayloadTooLarge,
     /// 415: the body is declared to be something else than JSON.
@@ -22,6 +26,11 @@ impl ApiError {
     /// A 400 with a message that is made for the case.
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRequest(message.into())
+    }
+
+    /// A 409 with a message that is made for the case.
+    pub fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Conflict(message.into())
     }
 }
 

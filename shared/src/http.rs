@@ -1,7 +1,11 @@
 //! The HTTP edge: what a handler reads from an API Gateway event, and the answers it gives
 //! (CONTRACT.md, section 0).
 
-use crate::error::ApiError;
+use crate::activity::Activity;
+use crate::auth::{Authentication, Authenticator, Caller, Presented};
+use crate::error::{ApiError, Refusal};
+use crate::model::TokenId;
+use crate::store::StoreError;
 use crate::telemetry::{self, RequestLine};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use lambda_http::request::RequestContext;
@@ -49,6 +53,8 @@ impl Envelope {
         let (status, message): (u16, &str) = match error {
             ApiError::Unauthorized(_) => (401, self.unauthorized()),
             ApiError::BadRequest(message) => (400, message),
+            ApiError::NotFound(message) => (404, message),
+            ApiError::Conflict(message) => (409, message),
             ApiError::PayloadTooLarge => (413, "Request body is too large"),
             ApiError::UnsupportedMediaType => (415, "Content-Type must be application/json"),
             ApiError::Internal(_) => (500, "Internal server error"),
@@ -124,13 +130,15 @@ pub struct Exchange {
     envelope: Envelope,
     request_id: String,
     route: String,
-    token_id: Option<String>,
+    address: Option<IpAddr>,
+    token_id: Option<TokenId>,
+    activity: Activity,
     started: Instant,
 }
 
 impl Exchange {
     /// Begins with what the event says of itself.
-    pub fn begin(envelope: Envelope, request: &Request) -> Self {
+    pub fn begin(app: &crate::App, envelope: Envelope, request: &Request) -> Self {
         let (request_id, route) = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
                 (context.request_id.clone(), context.route_key.clone())
@@ -142,18 +150,65 @@ impl Exchange {
             envelope,
             request_id: request_id.unwrap_or_default(),
             route: route.unwrap_or_default(),
+            address: source_ip(request),
             token_id: None,
+            activity: app.activity.clone(),
             started: Instant::now(),
         }
     }
 
-    /// Notes whose request it is, for the log.
-    pub fn token_id(&mut self, id: &crate::model::TokenId) {
-        self.token_id = Some(id.to_string());
+    /// The route that led here, as the template writes it: `GET /api/admin/tokens/{tokenId}`.
+    pub fn route(&self) -> &str {
+        &self.route
     }
 
-    /// Ends with an answer or an error: logs it and builds the response.
+    /// The caller's address.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The caller that a look-up found; notes the token for the log.
+    ///
+    /// # Errors
+    /// Why the token was refused.
+    pub fn caller(&mut self, authentication: Authentication) -> Result<Caller, Refusal> {
+        match authentication {
+            Authentication::Accepted(caller) => {
+                self.token_id = Some(caller.token_id().clone());
+                Ok(caller)
+            }
+            Authentication::Refused(reason, id) => {
+                self.token_id = id;
+                Err(reason)
+            }
+        }
+    }
+
+    /// Reads the token, looks it up, and gives the caller.
+    ///
+    /// # Errors
+    /// The refusal, or a failed look-up.
+    pub async fn authenticate(
+        &mut self,
+        auth: &Authenticator,
+        request: &Request,
+        header: TokenHeader,
+    ) -> Result<Caller, ApiError> {
+        let presented = Presented::read(header.read(request))?;
+        let authentication = auth.authenticate(&presented, self.address).await?;
+        Ok(self.caller(authentication)?)
+    }
+
+    /// Ends with an answer or an error: logs it, notes the token's use or refusal, and builds the
+    /// response.
     pub fn end(self, outcome: Result<Answer, ApiError>) -> Response {
+        match (&self.token_id, &outcome) {
+            (Some(id), Err(ApiError::Unauthorized(reason))) => {
+                self.activity.refused(id, self.address, *reason);
+            }
+            (Some(id), _) => self.activity.used(id),
+            (None, _) => {}
+        }
         let (answer, reason) = match outcome {
             Ok(answer) => (answer, None),
             Err(error) => {
@@ -169,15 +224,18 @@ impl Exchange {
         telemetry::request(&RequestLine {
             request_id: &self.request_id,
             route: &self.route,
-            token_id: self.token_id.as_deref(),
+            token_id: self.token_id.as_ref().map(TokenId::as_str),
             status: answer.status,
             reason: reason.as_deref(),
             duration_ms: self.started.elapsed(),
         });
-        let mut response = Response::new(Body::Text(answer.body));
+        let empty = answer.body.is_empty();
+        let mut response = Response::new(if empty { Body::Empty } else { Body::Text(answer.body) });
         *response.status_mut() = lambda_http::http::StatusCode::from_u16(answer.status).unwrap_or_default();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if !empty {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             headers.insert(X_REQUEST_ID, id);
         }
@@ -198,6 +256,20 @@ impl Answer {
     /// An answer with a body that is JSON already.
     pub fn json(status: u16, body: String) -> Self {
         Self { status, body, headers: Vec::new() }
+    }
+
+    /// An answer of a value.
+    ///
+    /// # Errors
+    /// The value is none that JSON can hold; those of this crate are.
+    pub fn of(status: u16, value: &impl Serialize) -> Result<Self, ApiError> {
+        let body = serde_json::to_string(value).map_err(|_| StoreError::malformed("answer"))?;
+        Ok(Self::json(status, body))
+    }
+
+    /// 204.
+    pub fn empty() -> Self {
+        Self::json(204, String::new())
     }
 
     /// Adds a header whose value is a number or plain ASCII text; any other value is left out.

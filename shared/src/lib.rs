@@ -5,7 +5,10 @@
 //! | --- | --- |
 //! | [`secret`] | identification tokens in plain text, and their digests |
 //! | [`model`] | domain types, parsed at the edge; knows neither HTTP nor DynamoDB |
+//! | [`activity`] | when tokens are used and refused |
+//! | [`admin`] | what the admin endpoints have in common |
 //! | [`auth`] | who may do what: the only place that decides it |
+//! | [`cursor`] | places to go on from |
 //! | [`store`] | every key and access pattern; the only place that speaks to DynamoDB |
 //! | [`leads`] | the work of the two Leads endpoints |
 //! | [`http`] | requests in, answers out, the two error envelopes |
@@ -13,8 +16,11 @@
 //! | [`telemetry`] | one JSON log line a request |
 //! | [`config`] | the environment variables a function reads |
 
+pub mod activity;
+pub mod admin;
 pub mod auth;
 pub mod config;
+pub mod cursor;
 pub mod error;
 pub mod http;
 pub mod leads;
@@ -26,6 +32,7 @@ pub mod telemetry;
 pub use config::Config;
 pub use error::ApiError;
 
+use activity::Activity;
 use auth::Authenticator;
 use store::Store;
 
@@ -36,6 +43,8 @@ pub struct App {
     pub store: Store,
     /// Tokens, roles and permissions.
     pub auth: Authenticator,
+    /// When tokens are used and refused.
+    pub activity: Activity,
     /// Buckets read a moment ago.
     pub buckets: leads::Buckets,
     /// Who was served which leads a moment ago.
@@ -48,6 +57,7 @@ impl App {
         let store = Store::new(config);
         Self {
             auth: Authenticator::new(store.clone()),
+            activity: Activity::new(store.clone()),
             buckets: leads::Buckets::default(),
             served: leads::Served::default(),
             store,

@@ -13,7 +13,7 @@ use local::{Options, Stack};
 use serde_json::Value;
 use shared::model::{Bucket, BucketId, Permission, Role, RoleId, Timestamp, TokenId, TokenRecord, Whitelist};
 use shared::secret::Token;
-use shared::store::{CreateBucket, Store};
+use shared::store::{CreateBucket, CreateToken, Store};
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 
@@ -169,6 +169,39 @@ impl TestApp {
         }
     }
 
+    /// A request to the admin API or the token's self-check, with a JSON body where there is one;
+    /// asserts what every answer has.
+    pub async fn admin(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.admin_with(token, method, path, &[], body.map(Value::to_string)).await
+    }
+
+    /// As [`TestApp::admin`], with more headers and any text as the body.
+    pub async fn admin_with(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let mut all = vec![("authorization", token)];
+        if body.is_some() {
+            all.push(("content-type", "application/json"));
+        }
+        all.extend_from_slice(headers);
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = self.send(method, path, &all, body.unwrap_or_default()).await;
+        assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{answer:?}");
+        let expected = (answer.status != 204).then_some("application/json");
+        assert_eq!(answer.header("content-type"), expected, "{answer:?}");
+        answer
+    }
+
+    /// The stack's administrator's token.
+    pub fn administrator(&self) -> &str {
+        &self.stack.credentials.admin_token
+    }
+
     /// `POST` with a JSON body and these headers; asserts what every answer has.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         let mut all = vec![("content-type", "application/json")];
@@ -254,7 +287,7 @@ impl TestApp {
             expires_at: spec.expires_at.map(|millis| Timestamp::from_millis(millis).unwrap()),
             created_date: Timestamp::now(),
         };
-        self.store().create_token(&record, &digest).await.unwrap();
+        assert_eq!(self.store().create_token(&record, &digest).await.unwrap(), CreateToken::Created);
         (token.expose().to_owned(), record.id)
     }
 

@@ -33,6 +33,8 @@ use tokio::task::JoinHandle;
 /// How long nothing may happen before a round counts as complete.
 pub const QUIET: Duration = Duration::from_millis(80);
 
+/// Notes of the use of tokens go beside the requests, seldom, and no answer waits for them.
+const ACTIVITY: &str = "TokenActivityTable";
 const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
 const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
 
@@ -74,14 +76,16 @@ pub struct Call {
 /// What was measured of one request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Rounds of calls, one after another.
+    /// Rounds of calls, one after another; of those that the answer waits for.
     pub rounds: usize,
-    /// Read capacity units of all calls.
+    /// Read capacity units of these calls.
     pub read: f64,
-    /// Write capacity units of all calls.
+    /// Write capacity units of these calls.
     pub write: f64,
-    /// The calls, in the order of their arrival.
+    /// These calls, in the order of their arrival.
     pub calls: Vec<Call>,
+    /// Notes of the use of tokens.
+    pub beside: Vec<Call>,
 }
 
 impl Measured {
@@ -132,12 +136,15 @@ impl Proxy {
             never = self.state.release_rounds() => match never {},
         };
         let calls = self.state.recording().take().unwrap().calls;
+        let (beside, calls): (Vec<Call>, Vec<Call>) =
+            calls.into_iter().partition(|call| call.table == ACTIVITY);
         let measured = Measured {
             rounds: calls.iter().map(|call| call.round).max().unwrap_or(0),
             // An empty sum of floats would be a negative zero.
             read: calls.iter().fold(0.0, |sum, call| sum + call.read),
             write: calls.iter().fold(0.0, |sum, call| sum + call.write),
             calls,
+            beside,
         };
         (output, measured)
     }

@@ -126,7 +126,7 @@ impl Bench {
                 least = again;
             }
         }
-        let Measured { rounds, read, write, ref calls } = least.1;
+        let Measured { rounds, read, write, ref calls, .. } = least.1;
         let most_rounds =
             if ceiling.rounds == usize::MAX { "–".to_owned() } else { ceiling.rounds.to_string() };
         let most_read =

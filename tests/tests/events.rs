@@ -24,6 +24,24 @@ fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
             (400, Some("filters.createdDate must be [from, to] in epoch milliseconds, null for an open side"))
         }
         ("bad-body", "signup") => (400, Some("Email, phone and first name are required")),
+        ("bad-body", "admin-tokens") => (400, Some("whitelist[0] must be an IP address or CIDR block")),
+        ("bad-body", "admin-roles") => (
+            400,
+            Some(
+                "permissions[0] must be one of buckets:view-own, buckets:view-all, buckets:manage, \
+                 clients:create, clients:view, clients:manage, security:manage",
+            ),
+        ),
+        ("bad-body", "admin-buckets") => (400, Some("affiliateID cannot be changed")),
+        ("bad-body", "admin-clients") => (400, Some("stauts is not a known field")),
+        ("create", _) => (201, None),
+        ("change" | "route" | "stats", _) => (200, None),
+        ("not-found", "admin-tokens") => (404, Some("There is no such token")),
+        ("not-found", "admin-clients") => (404, Some("There is no such client")),
+        ("in-use", "admin-roles") => (409, Some("The role has tokens: delete them first")),
+        ("source-taken", "admin-buckets") => {
+            (409, Some("Source facebook_ads is assigned to another bucket of the affiliate"))
+        }
         ("malformed-body", _) => (400, Some("body must be valid JSON")),
         ("unknown-bucket", _) => (400, Some("Bucket with corresponding affiliateID doesn't exist")),
         ("unknown-source", _) => (400, Some("Provided sourceId does not belong to bucket")),
@@ -35,6 +53,7 @@ fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
 fn with_token_of_nobody(function: &str, case: &str) -> String {
     let token = shared::secret::Token::generate().unwrap();
     let credentials = Credentials {
+        admin_token: token.expose().to_owned(),
         partner_token: Some(token.expose().to_owned()),
         signup_key: Some(token.expose().to_owned()),
         bucket_id: Some("bucket".into()),
@@ -108,5 +127,5 @@ async fn every_event_is_answered_as_its_name_says() {
             answered += 1;
         }
     }
-    assert!(answered >= 12, "{answered}");
+    assert!(answered >= 36, "{answered}");
 }

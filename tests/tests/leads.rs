@@ -61,7 +61,7 @@ fn page_headers(answer: &Answer) -> [Option<&str>; 3] {
 async fn delete_token(app: &TestApp, id: &TokenId) {
     let tokens = &app.store().tables().tokens;
     let key = AttributeValue::S(id.to_string());
-    app.store().client().delete_item().table_name(tokens).key("id", key).send().await.unwrap();
+    app.store().sdk().delete_item().table_name(tokens).key("id", key).send().await.unwrap();
 }
 
 fn permission_spec(permissions: &[Permission], affiliates: &[&str]) -> TokenSpec {
@@ -815,7 +815,7 @@ async fn an_internal_error_shows_nothing_and_never_comes_before_the_token() {
     app.leads(&token, BUCKET, AFFILIATE, &json!({})).await.assert(200, "{}");
     // GIVEN a table that is gone
     let clients = &app.store().tables().clients;
-    app.store().client().delete_table().table_name(clients).send().await.unwrap();
+    app.store().sdk().delete_table().table_name(clients).send().await.unwrap();
     for query in [json!({}), json!({ "emails": ["a@b.c"] }), json!({ "filters": { "status": ["new"] } })] {
         app.leads(&token, BUCKET, AFFILIATE, &query).await.assert_error(500, "Internal server error");
     }

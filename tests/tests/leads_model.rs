@@ -175,7 +175,7 @@ async fn spread_counters(app: &TestApp, rng: &mut StdRng, place: &Place, leads: 
             for (shard, change) in [(to, 1), (from, -1)] {
                 for counter in counters::of_moment(list, placed.lead.created_date, shard) {
                     let buckets = &app.store().tables().buckets;
-                    let update = app.store().client().update_item().table_name(buckets);
+                    let update = app.store().sdk().update_item().table_name(buckets);
                     let update = update.key("pk", S(counter.pk)).key("sk", S(counter.sk));
                     let update = update.update_expression("ADD #count :change");
                     let update = update.expression_attribute_names("#count", counter.attribute);

@@ -416,7 +416,7 @@ async fn stored_client(app: &TestApp, id: &str) -> Value {
     for prefix in ["C#", "D#"] {
         let found = app
             .store()
-            .client()
+            .sdk()
             .get_item()
             .table_name(&app.store().tables().clients)
             .key("pk", AttributeValue::S(format!("{prefix}{id}")))

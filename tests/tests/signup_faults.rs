@@ -64,13 +64,15 @@ impl Faulty {
     /// Every counter item: its kind, its shard, and the sum of what it counts.
     async fn counters(&self) -> Vec<(String, String, usize)> {
         let tables = self.app.store().tables();
-        let scanned = self.app.store().client().scan().table_name(&tables.buckets).send().await.unwrap();
+        let scanned = self.app.store().sdk().scan().table_name(&tables.buckets).send().await.unwrap();
         let mut counters = Vec::new();
         for item in scanned.items() {
             let (kind, _) = item["pk"].as_s().unwrap().split_once('#').unwrap();
             if ["M", "S", "T"].contains(&kind) {
                 let (_, shard) = item["sk"].as_s().unwrap().rsplit_once('#').unwrap();
-                let numbers = item.values().filter_map(|value| value.as_n().ok()?.parse::<usize>().ok());
+                // A month's `n` counts arrivals, whatever months their leads are of.
+                let counting = item.iter().filter(|(name, _)| kind != "M" || *name != "n");
+                let numbers = counting.filter_map(|(_, value)| value.as_n().ok()?.parse::<usize>().ok());
                 counters.push((kind.to_owned(), shard.to_owned(), numbers.sum()));
             }
         }

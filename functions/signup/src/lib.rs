@@ -2,51 +2,62 @@
 
 use lambda_http::Request;
 use shared::App;
-use shared::auth::Presented;
 use shared::error::ApiError;
 use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::{Client, ClientId, Permission, SignUp};
-use shared::store::{IdempotencyKey, Registered};
+use shared::store::{IdempotencyKey, Registered, StoreError};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Largest request body. All documented fields at their longest, in characters of four bytes, are
 /// about 340 KB; the rest is room for JSON escapes and undocumented fields.
 const BODY_MAX: usize = 1024 * 1024;
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// How long a sign-up looks for another bucket where its own was deleted meanwhile: routing is read
+/// eventually consistently.
+const REROUTING: Duration = Duration::from_secs(5);
+const REROUTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(Envelope::TradersRoom, &request);
+    let mut exchange = Exchange::begin(&app, Envelope::TradersRoom, &request);
     let outcome = sign_up(&app, &mut exchange, &request).await;
     exchange.end(outcome)
 }
 
 async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {
-    let presented = Presented::read(TokenHeader::ApiKey.read(request))?;
-    let authentication = app.auth.authenticate(&presented, http::source_ip(request)).await?;
-    let caller = authentication.caller(|id| exchange.token_id(id))?;
+    let caller = exchange.authenticate(&app.auth, request, TokenHeader::ApiKey).await?;
 
     // Whoever may not sign up at all hears that before anything of the body.
     caller.require(Permission::ClientsCreate)?;
     let given = SignUp::parse(http::json_body(request, BODY_MAX)?)?;
     let affiliate_id = caller.sign_up_affiliate(given.affiliate_id.as_deref())?;
+    let started = Instant::now();
     let idempotency = idempotency_key(request)?;
     let idempotency =
         idempotency.map(|key| IdempotencyKey::new(caller.token_id(), key, request.body().as_ref()));
 
-    let bucket_id = match &affiliate_id {
-        Some(affiliate_id) => app.store.route(affiliate_id, given.source_id.as_deref()).await?,
-        None => None,
-    };
-    let client = Client::register(given, affiliate_id, bucket_id);
-    let id = client.id.clone();
-    match app.store.sign_up(client, idempotency.as_ref()).await? {
-        Registered::Created => Ok(registered(&id)),
-        Registered::Replayed(id) => Ok(registered(&id).header("idempotency-replayed", "true")),
-        Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
-        Registered::KeyReused => {
-            Err(ApiError::bad_request("Idempotency-Key must not be used again with another request body"))
-        }
+    loop {
+        let bucket_id = match &affiliate_id {
+            Some(affiliate_id) => app.store.route(affiliate_id, given.source_id.as_deref()).await?,
+            None => None,
+        };
+        let client = Client::register(given.clone(), affiliate_id.clone(), bucket_id);
+        let id = client.id.clone();
+        return match app.store.sign_up(client, idempotency.as_ref()).await? {
+            Registered::Created => Ok(registered(&id)),
+            Registered::Replayed(id) => Ok(registered(&id).header("idempotency-replayed", "true")),
+            Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
+            Registered::KeyReused => Err(ApiError::bad_request(
+                "Idempotency-Key must not be used again with another request body",
+            )),
+            // Its routing records went with it, so the next look finds another bucket, or none.
+            Registered::BucketGone if started.elapsed() < REROUTING => {
+                tokio::time::sleep(REROUTING_PAUSE).await;
+                continue;
+            }
+            Registered::BucketGone | Registered::IdTaken => Err(StoreError::outrun("sign up").into()),
+        };
     }
 }
 

@@ -1,17 +1,8 @@
-//! Cursors: where the next page begins, bound to the list and the filters of the page before.
-//!
-//! A cursor holds the last lead's place and a digest over it and over the search that it belongs
-//! to. The digest tells a cursor of another search, or a damaged one, without any read. It needs
-//! no secret: a place in a list gives no access to the list.
+//! Where the next page of leads begins, bound to the list and the filters of the page before.
 
+use crate::cursor;
 use crate::model::LeadsQuery;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-
-const DIGEST: usize = 12;
-/// A place: thirteen digits, `#`, an id of at most 128 bytes; before it the position.
-const TEXT_MAX: usize = 300;
 
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,31 +46,15 @@ pub(super) fn fingerprint(list: &str, query: &LeadsQuery) -> [u8; 32] {
 
 impl Cursor {
     pub(super) fn to_text(&self, fingerprint: &[u8; 32]) -> String {
-        let place = format!("{}:{}", self.position, self.key);
-        let mut bytes = digest(fingerprint, &place).to_vec();
-        bytes.extend_from_slice(place.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        cursor::seal(fingerprint, &format!("{}:{}", self.position, self.key))
     }
 
     /// Reads a cursor of the same search; `None` for any other text.
     pub(super) fn parse(text: &str, fingerprint: &[u8; 32]) -> Option<Self> {
-        if text.len() > TEXT_MAX {
-            return None;
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (sum, place) = bytes.split_at_checked(DIGEST)?;
-        let place = std::str::from_utf8(place).ok()?;
-        if sum != digest(fingerprint, place) {
-            return None;
-        }
+        let place = cursor::open(fingerprint, text)?;
         let (position, key) = place.split_once(':')?;
         Some(Self { position: position.parse().ok()?, key: key.to_owned() })
     }
-}
-
-fn digest(fingerprint: &[u8; 32], place: &str) -> [u8; DIGEST] {
-    let whole: [u8; 32] = Sha256::new().chain_update(fingerprint).chain_update(place).finalize().into();
-    std::array::from_fn(|at| whole[at])
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub struct Path<'a> {
 
 /// Answers a request of either endpoint.
 pub async fn respond(app: &App, request: &Request, path: Path<'_>) -> Response {
-    let mut exchange = Exchange::begin(Envelope::Platform, request);
+    let mut exchange = Exchange::begin(app, Envelope::Platform, request);
     let outcome = answer(app, &mut exchange, request, path).await;
     exchange.end(outcome)
 }
@@ -66,13 +66,13 @@ async fn answer(
         }
     };
     let (authentication, bucket, early) = futures_util::future::join3(
-        app.auth.authenticate(&presented, http::source_ip(request)),
+        app.auth.authenticate(&presented, exchange.address()),
         app.buckets.get(&app.store, bucket_id.as_ref(), |bucket| path.problem(bucket).is_none()),
         early,
     )
     .await;
 
-    let caller = authentication?.caller(|id| exchange.token_id(id))?;
+    let caller = exchange.caller(authentication?)?;
     caller.require_view(path.affiliate_id)?;
     let (Some(search), Some(bucket)) = (search?, bucket?) else {
         return Err(ApiError::BadRequest(NO_BUCKET.into()));

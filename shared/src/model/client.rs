@@ -1,7 +1,8 @@
 //! Clients and their registration (CONTRACT.md, section 3).
 
 use super::{BucketId, Email, Invalid, Object, Timestamp, time};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -45,7 +46,7 @@ impl fmt::Display for ClientId {
 macro_rules! texts {
     ($(#[$of:meta])* $group:ident { $($(#[$doc:meta])* $field:ident = $name:literal,)* }) => {
         $(#[$of])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct $group {
             $($(#[$doc])* #[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<String>,)*
         }
@@ -61,6 +62,13 @@ macro_rules! texts {
             /// The fields that are present, by their published names.
             pub fn present(&self) -> impl Iterator<Item = (&'static str, &str)> {
                 [$(($name, self.$field.as_deref())),*].into_iter().filter_map(|(name, text)| Some((name, text?)))
+            }
+
+            /// Takes over the fields that are present in `change`; an empty one takes it away.
+            fn merge(&mut self, change: &Self) {
+                $(if let Some(text) = &change.$field {
+                    self.$field = Some(text.clone()).filter(|text| !text.is_empty());
+                })*
             }
 
             /// Puts a field by its published name; another name changes nothing.
@@ -131,7 +139,7 @@ texts! {
 }
 
 /// One of `agreements`: what the client signed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Agreement {
     /// Agreement's name.
@@ -202,22 +210,13 @@ impl SignUp {
                 (Some(email), Some(phone), Some(name)) if !email.trim().is_empty() => (email, phone, name),
                 _ => return Err(Invalid::new(REQUIRED)),
             };
-        let email = Email::parse(&email).ok_or_else(|| {
-            Invalid::new(format!(
-                "email must be a valid email address of at most {} characters",
-                Email::MAX_CHARS
-            ))
-        })?;
-        let phone = read_phone(&phone)
-            .ok_or_else(|| Invalid::new("phone must have 5 to 15 digits and an optional leading +"))?;
+        let email = read_email(&email)?;
+        let phone = valid_phone(&phone)?;
         let profile = Profile::read(object)?;
         if profile.date_of_birth.as_deref().is_some_and(|text| !time::is_iso(text)) {
-            return Err(Invalid::new("dateOfBirth must be an ISO 8601 date"));
+            return Err(not_a_date());
         }
-        let meta = object.text("meta", usize::MAX)?;
-        if meta.as_ref().is_some_and(|meta| meta.len() > META_MAX_BYTES) {
-            return Err(Invalid::new(format!("meta must have at most {META_MAX_BYTES} bytes")));
-        }
+        let meta = read_meta(object)?;
         let agreements = object.objects("agreements", AGREEMENTS_MAX)?.unwrap_or_default();
         Ok(Self {
             email,
@@ -227,7 +226,7 @@ impl SignUp {
             source_id: trimmed("sourceId")?,
             status: trimmed("status")?,
             state: trimmed("state")?,
-            meta: meta.map(|meta| meta.into_owned()),
+            meta,
             processed: object.boolean("processed")?,
             allow_to_create_asset: object.boolean("allowToCreateAsset")?,
             send_email: object.boolean("sendEmail")?.unwrap_or(false),
@@ -235,6 +234,29 @@ impl SignUp {
             billing: object.object("billing")?.map(|billing| Billing::read(&billing)).transpose()?,
             agreements: agreements.iter().map(read_agreement).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+fn read_email(text: &str) -> Result<Email, Invalid> {
+    Email::parse(text).ok_or_else(|| {
+        Invalid::new(format!("email must be a valid email address of at most {} characters", Email::MAX_CHARS))
+    })
+}
+
+fn valid_phone(text: &str) -> Result<String, Invalid> {
+    read_phone(text).ok_or_else(|| Invalid::new("phone must have 5 to 15 digits and an optional leading +"))
+}
+
+fn not_a_date() -> Invalid {
+    Invalid::new("dateOfBirth must be an ISO 8601 date")
+}
+
+fn read_meta(object: &Object<'_>) -> Result<Option<String>, Invalid> {
+    match object.text("meta", usize::MAX)? {
+        Some(meta) if meta.len() > META_MAX_BYTES => {
+            Err(Invalid::new(format!("meta must have at most {META_MAX_BYTES} bytes")))
+        }
+        meta => Ok(meta.map(Cow::into_owned)),
     }
 }
 
@@ -281,6 +303,8 @@ pub struct Client {
     pub updated_date: Timestamp,
     /// When it made its first deposit.
     pub ftd: Option<Timestamp>,
+    /// The import that brought it, by which that import recognises it after a crash.
+    pub import_id: Option<String>,
 }
 
 impl Client {
@@ -297,7 +321,189 @@ impl Client {
             created_date: now,
             updated_date: now,
             ftd: None,
+            import_id: None,
         }
+    }
+}
+
+impl Serialize for Client {
+    /// The record of the admin API (CONTRACT.md, section 5): the fields of Sign Up by their
+    /// published names, and what the platform manages.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let given = &self.given;
+        let mut shown = to.serialize_map(None)?;
+        shown.serialize_entry("id", self.id.as_str())?;
+        shown.serialize_entry("email", given.email.as_str())?;
+        shown.serialize_entry("phone", &given.phone)?;
+        shown.serialize_entry("firstName", &given.first_name)?;
+        for (name, text) in given.profile.present() {
+            shown.serialize_entry(name, text)?;
+        }
+        shown.serialize_entry("affiliateID", &self.affiliate_id)?;
+        shown.serialize_entry("sourceId", &given.source_id)?;
+        shown.serialize_entry("bucketId", &self.bucket_id.as_ref().map(BucketId::as_str))?;
+        shown.serialize_entry("status", &self.status)?;
+        shown.serialize_entry("state", &self.state)?;
+        if let Some(meta) = &given.meta {
+            shown.serialize_entry("meta", meta)?;
+        }
+        let flags = [("processed", given.processed), ("allowToCreateAsset", given.allow_to_create_asset)];
+        for (name, flag) in flags.into_iter().filter_map(|(name, flag)| Some((name, flag?))) {
+            shown.serialize_entry(name, &flag)?;
+        }
+        if let Some(billing) = &given.billing {
+            shown.serialize_entry("billing", billing)?;
+        }
+        if !given.agreements.is_empty() {
+            shown.serialize_entry("agreements", &given.agreements)?;
+        }
+        shown.serialize_entry("sendEmail", &given.send_email)?;
+        shown.serialize_entry("createdDate", &self.created_date.to_string())?;
+        shown.serialize_entry("updatedDate", &self.updated_date.to_string())?;
+        shown.serialize_entry("ftd", &self.ftd.map(|ftd| ftd.to_string()))?;
+        shown.end()
+    }
+}
+
+/// What an operator changes of a client (CONTRACT.md, section 5); absent fields stay as they are.
+/// An empty text takes an optional field away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientChange {
+    email: Option<Email>,
+    phone: Option<String>,
+    first_name: Option<String>,
+    status: Option<String>,
+    state: Option<String>,
+    /// `affiliateID`: without `bucketId` the client is routed anew.
+    pub affiliate_id: Option<Option<String>>,
+    source_id: Option<Option<String>>,
+    /// `bucketId`
+    pub bucket_id: Option<Option<BucketId>>,
+    ftd: Option<Option<Timestamp>>,
+    meta: Option<Option<String>>,
+    processed: Option<bool>,
+    allow_to_create_asset: Option<bool>,
+    profile: Profile,
+    billing: Option<Billing>,
+    agreements: Option<Vec<Agreement>>,
+}
+
+impl ClientChange {
+    /// Fields that can be changed, besides those of [`Profile`].
+    const NAMES: [&'static str; 14] = [
+        "email", "phone", "firstName", "status", "state", "affiliateID", "sourceId", "bucketId", "ftd",
+        "meta", "processed", "allowToCreateAsset", "billing", "agreements",
+    ];
+
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected, is not known or cannot be
+    /// changed.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        let object = Object::parse(body)?;
+        super::refuse_unchangeable(&object, &["id", "createdDate", "updatedDate", "sendEmail"])?;
+        let known: Vec<_> = Self::NAMES.iter().chain(Profile::NAMES).copied().collect();
+        object.only(&known)?;
+        if let Some(billing) = object.object("billing")? {
+            billing.only(Billing::NAMES)?;
+        }
+        for agreement in object.objects("agreements", AGREEMENTS_MAX)?.unwrap_or_default() {
+            agreement.only(&["label", "ip", "signedAt"])?;
+        }
+        let change = Self::read(&object)?;
+        if change == Self::default() {
+            return Err(Invalid::new("body must have a field to change; an empty text takes one away"));
+        }
+        Ok(change)
+    }
+
+    /// Reads the fields that can be changed, and no others.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected.
+    pub fn read(object: &Object<'_>) -> Result<Self, Invalid> {
+        let trimmed = |name| {
+            let text = object.text(name, TEXT_MAX)?;
+            Ok::<_, Invalid>(text.map(|text| text.trim().to_owned()))
+        };
+        let filled = |name: &'static str| match trimmed(name)? {
+            Some(text) if text.is_empty() => Err(Invalid::new(format!("{name} must not be blank"))),
+            text => Ok(text),
+        };
+        let optional = |name| Ok::<_, Invalid>(trimmed(name)?.map(|text| Some(text).filter(|t| !t.is_empty())));
+        let email = object.text("email", usize::MAX)?;
+        let phone = trimmed("phone")?;
+        let profile = Profile::read(object)?;
+        if profile.date_of_birth.as_deref().is_some_and(|text| !text.is_empty() && !time::is_iso(text)) {
+            return Err(not_a_date());
+        }
+        Ok(Self {
+            email: email.map(|text| read_email(&text)).transpose()?,
+            phone: phone.map(|text| valid_phone(&text)).transpose()?,
+            first_name: filled("firstName")?,
+            status: filled("status")?,
+            state: filled("state")?,
+            affiliate_id: optional("affiliateID")?,
+            source_id: optional("sourceId")?,
+            bucket_id: match optional("bucketId")? {
+                Some(Some(id)) => Some(Some(
+                    BucketId::parse(&id).ok_or_else(|| Invalid::new("bucketId must be the id of a bucket"))?,
+                )),
+                Some(None) => Some(None),
+                None => None,
+            },
+            ftd: match optional("ftd")? {
+                Some(Some(text)) => Some(Some(
+                    Timestamp::parse_iso(&text)
+                        .ok_or_else(|| Invalid::new("ftd must be an ISO 8601 date-time"))?,
+                )),
+                Some(None) => Some(None),
+                None => None,
+            },
+            meta: read_meta(object)?.map(|meta| Some(meta).filter(|meta| !meta.is_empty())),
+            processed: object.boolean("processed")?,
+            allow_to_create_asset: object.boolean("allowToCreateAsset")?,
+            profile,
+            billing: object.object("billing")?.map(|billing| Billing::read(&billing)).transpose()?,
+            agreements: match object.objects("agreements", AGREEMENTS_MAX)? {
+                Some(agreements) => Some(agreements.iter().map(read_agreement).collect::<Result<_, _>>()?),
+                None => None,
+            },
+        })
+    }
+
+    /// The client with the change; `updated_date` is the caller's to set.
+    #[must_use]
+    pub fn apply(&self, client: &Client) -> Client {
+        let mut changed = client.clone();
+        let given = &mut changed.given;
+        put(&mut given.email, &self.email);
+        put(&mut given.phone, &self.phone);
+        put(&mut given.first_name, &self.first_name);
+        put(&mut given.source_id, &self.source_id);
+        put(&mut given.meta, &self.meta);
+        put(&mut given.agreements, &self.agreements);
+        given.processed = self.processed.or(given.processed);
+        given.allow_to_create_asset = self.allow_to_create_asset.or(given.allow_to_create_asset);
+        given.profile.merge(&self.profile);
+        if let Some(billing) = &self.billing {
+            let mut merged = given.billing.take().unwrap_or_default();
+            merged.merge(billing);
+            given.billing = Some(merged).filter(|billing| *billing != Billing::default());
+        }
+        put(&mut changed.status, &self.status);
+        put(&mut changed.state, &self.state);
+        put(&mut changed.affiliate_id, &self.affiliate_id);
+        put(&mut changed.bucket_id, &self.bucket_id);
+        put(&mut changed.ftd, &self.ftd);
+        changed
+    }
+}
+
+fn put<T: Clone>(field: &mut T, change: &Option<T>) {
+    if let Some(change) = change {
+        field.clone_from(change);
     }
 }
 

@@ -98,6 +98,70 @@ impl<'a> Object<'a> {
         Err(Invalid::new(format!("{} {expected}", self.place(name))))
     }
 
+    /// Names of the fields that are present, those that are `null` included.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(|name| &**name)
+    }
+
+    /// Refuses fields that an operator's request cannot have (CONTRACT.md, section 5): a typo must
+    /// not pass silently.
+    ///
+    /// # Errors
+    /// Names the first field that is not among `known`.
+    pub fn only(&self, known: &[&str]) -> Result<(), Invalid> {
+        match self.names().find(|name| !known.contains(name)) {
+            Some(unknown) => {
+                let shown: String = unknown.chars().take(64).collect();
+                self.invalid(&shown, "is not a known field")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A string of 1 to `max` characters, without surrounding blanks.
+    ///
+    /// # Errors
+    /// Missing, another type, blank, longer, or with control characters.
+    pub fn name(&self, name: &str, max: usize) -> Result<String, Invalid> {
+        let text = self.text(name, usize::MAX)?;
+        match text.as_deref().map(str::trim) {
+            Some(text) if is_name(text, max) => Ok(text.to_owned()),
+            _ => self.invalid(
+                name,
+                &format!("must be a string of 1 to {max} characters without control characters"),
+            ),
+        }
+    }
+
+    /// An array of at most `most` distinct names as [`Object::name`] reads them; duplicates count once.
+    ///
+    /// # Errors
+    /// Another type, an element that is no such name, or more elements.
+    pub fn list_of_names(
+        &self,
+        name: &str,
+        max: usize,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, Invalid> {
+        let Some(texts) = self.texts(name)? else { return Ok(None) };
+        let mut names: Vec<String> = Vec::new();
+        for (at, text) in texts.iter().map(|text| text.trim()).enumerate() {
+            if !is_name(text, max) {
+                return self.invalid(
+                    &format!("{name}[{at}]"),
+                    &format!("must have 1 to {max} characters and no control characters"),
+                );
+            }
+            if names.iter().all(|known| known != text) {
+                names.push(text.to_owned());
+            }
+        }
+        if names.len() > most {
+            return self.invalid(name, &format!("must have at most {most} elements"));
+        }
+        Ok(Some(names))
+    }
+
     /// A field's JSON text, where it is present and not `null`.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.fields.get(name).map(|value| value.get()).filter(|text| *text != "null")
@@ -197,6 +261,10 @@ impl<'a> Object<'a> {
     }
 }
 
+fn is_name(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +289,23 @@ mod tests {
         }
         assert!(Object::parse(b"").unwrap().raw("a").is_none());
         assert!(Object::parse(b" \r\n").unwrap().raw("a").is_none());
+    }
+
+    #[test]
+    fn unknown_fields_and_names_that_are_none() {
+        let object = Object::parse(br#"{"name":" a ","blank":" ","l":["x","x"," y "],"bad":["x",""]}"#).unwrap();
+        assert_eq!(message(object.only(&["name", "l"])), "bad is not a known field");
+        assert!(object.only(&["name", "l", "blank", "bad"]).is_ok());
+        assert_eq!(object.name("name", 1).unwrap(), "a");
+        for name in ["blank", "missing", "l"] {
+            assert!(object.name(name, 9).is_err(), "{name}");
+        }
+        assert_eq!(object.list_of_names("l", 9, 2).unwrap().unwrap(), ["x", "y"]);
+        assert_eq!(message(object.list_of_names("l", 9, 1)), "l must have at most 1 elements");
+        assert_eq!(
+            message(object.list_of_names("bad", 9, 9)),
+            "bad[1] must have 1 to 9 characters and no control characters"
+        );
     }
 
     #[test]

@@ -8,15 +8,17 @@ mod lead;
 mod role;
 mod time;
 mod token;
+mod version;
 
-pub use bucket::{Bucket, BucketId, NAME_MAX_CHARS, SOURCES_MAX};
-pub use client::{Agreement, Billing, Client, ClientId, Profile, SignUp};
+pub use bucket::{Bucket, BucketChange, BucketId, NAME_MAX_CHARS, NewBucket, SOURCES_MAX};
+pub use client::{Agreement, Billing, Client, ClientChange, ClientId, Profile, SignUp};
 pub use email::Email;
 pub use json::{Object, depth_exceeds};
 pub use lead::{Filters, KeyBy, Keys, LIMIT_MAX, Lead, LeadsQuery, OFFSET_MAX, Range};
-pub use role::{Permission, Permissions, Role, RoleId};
+pub use role::{NewRole, Permission, Permissions, Role, RoleChange, RoleId};
 pub use time::Timestamp;
-pub use token::{TokenId, TokenRecord, Whitelist};
+pub use token::{NewToken, RefusedAttempt, TokenActivity, TokenId, TokenRecord, Whitelist, WhitelistChange};
+pub use version::{Stored, Version};
 
 use std::borrow::Cow;
 
@@ -34,6 +36,14 @@ impl Invalid {
 impl std::fmt::Display for Invalid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Refuses fields that a record has and that are given once for all.
+fn refuse_unchangeable(object: &Object<'_>, fields: &[&str]) -> Result<(), Invalid> {
+    match object.names().find(|name| fields.contains(name)) {
+        Some(name) => Err(Invalid::new(format!("{name} cannot be changed"))),
+        None => Ok(()),
     }
 }
 

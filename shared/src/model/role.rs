@@ -1,3 +1,5 @@
+use super::{Invalid, NAME_MAX_CHARS, Object};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::fmt;
 
 /// What a token's role lets it do (CONTRACT.md, section 1, "Roles and permissions").
@@ -129,6 +131,107 @@ impl Role {
     pub const PARTNER: &str = "partner";
     /// Id of the built-in role that registers clients.
     pub const SIGN_UP: &str = "sign-up";
+}
+
+impl RoleId {
+    /// A new random id.
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl Serialize for Role {
+    /// The record of the admin API (CONTRACT.md, section 5).
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut shown = to.serialize_struct("Role", 3)?;
+        shown.serialize_field("id", self.id.as_str())?;
+        shown.serialize_field("name", &self.name)?;
+        shown.serialize_field("permissions", &self.permissions)?;
+        shown.end()
+    }
+}
+
+impl Serialize for Permissions {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter().map(Permission::as_str))
+    }
+}
+
+/// The body that creates a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRole {
+    /// `name`
+    pub name: String,
+    /// `permissions`
+    pub permissions: Permissions,
+}
+
+impl NewRole {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        let object = Object::parse(body)?;
+        object.only(&["name", "permissions"])?;
+        let name = object.name("name", NAME_MAX_CHARS)?;
+        let permissions = read_permissions(&object)?;
+        let permissions =
+            permissions.ok_or_else(|| Invalid::new("permissions must be an array of permissions"))?;
+        Ok(Self { name, permissions })
+    }
+
+    /// The role, under a new id.
+    pub fn create(self) -> Role {
+        Role { id: RoleId::generate(), name: self.name, permissions: self.permissions }
+    }
+}
+
+/// The body that changes a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleChange {
+    /// `name`
+    pub name: Option<String>,
+    /// `permissions`, the whole new set.
+    pub permissions: Option<Permissions>,
+}
+
+impl RoleChange {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected or cannot be changed.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        let object = Object::parse(body)?;
+        super::refuse_unchangeable(&object, &["id"])?;
+        object.only(&["name", "permissions"])?;
+        let name = object.raw("name").map(|_| object.name("name", NAME_MAX_CHARS)).transpose()?;
+        let permissions = read_permissions(&object)?;
+        if name.is_none() && permissions.is_none() {
+            return Err(Invalid::new("body must have name or permissions to change"));
+        }
+        Ok(Self { name, permissions })
+    }
+
+    /// The role with the change.
+    pub fn apply(self, role: &Role) -> Role {
+        Role {
+            id: role.id.clone(),
+            name: self.name.unwrap_or_else(|| role.name.clone()),
+            permissions: self.permissions.unwrap_or(role.permissions),
+        }
+    }
+}
+
+fn read_permissions(object: &Object<'_>) -> Result<Option<Permissions>, Invalid> {
+    let Some(names) = object.texts("permissions")? else { return Ok(None) };
+    let read = |(at, name): (usize, &std::borrow::Cow<'_, str>)| {
+        Permission::parse(name).ok_or_else(|| {
+            let all = Permission::ALL.map(Permission::as_str).join(", ");
+            Invalid::new(format!("permissions[{at}] must be one of {all}"))
+        })
+    };
+    names.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 #[cfg(test)]

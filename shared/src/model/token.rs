@@ -1,5 +1,6 @@
-use super::{Invalid, RoleId, Timestamp};
+use super::{Invalid, NAME_MAX_CHARS, Object, RoleId, Timestamp};
 use ipnet::IpNet;
+use serde::Serialize;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -11,6 +12,13 @@ impl TokenId {
     /// From the hexadecimal text that [`crate::secret::TokenDigest::token_id`] makes.
     pub(crate) fn from_hex(hex: String) -> Self {
         Self(hex)
+    }
+
+    /// Reads an id of the admin API's paths; any other text than 32 hexadecimal digits names no token.
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid =
+            text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(text.to_owned()))
     }
 
     /// The id's text.
@@ -100,6 +108,151 @@ pub struct TokenRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was made.
     pub created_date: Timestamp,
+}
+
+impl TokenRecord {
+    /// Most affiliates of one token.
+    pub const AFFILIATES_MAX: usize = 100;
+}
+
+/// When a token was used and refused, as far as that is known (CONTRACT.md, section 5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenActivity {
+    /// The last use, up to an hour behind.
+    pub last_used: Option<Timestamp>,
+    /// The last refused attempts, latest first, one an address and reason.
+    pub refused: Vec<RefusedAttempt>,
+}
+
+/// A use of a token that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedAttempt {
+    /// The caller's address.
+    pub address: String,
+    /// Why, as the log names it.
+    pub reason: String,
+    /// When, last.
+    pub date: Timestamp,
+}
+
+impl TokenRecord {
+    /// The record of the admin API (CONTRACT.md, section 5); `lastRefused` is ours, so that an
+    /// operator can see why a partner is refused.
+    pub fn to_answer<'a>(&'a self, activity: &'a TokenActivity) -> impl Serialize + 'a {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Shown<'a> {
+            id: &'a str,
+            name: &'a str,
+            role_id: &'a str,
+            hint: &'a str,
+            whitelist: Vec<String>,
+            #[serde(rename = "affiliateIDs")]
+            affiliate_ids: &'a [String],
+            expires_at: Option<String>,
+            created_date: String,
+            last_used_date: Option<String>,
+            last_refused: Vec<Refused<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Refused<'a> {
+            address: &'a str,
+            reason: &'a str,
+            date: String,
+        }
+        let refused = activity.refused.iter().map(|attempt| Refused {
+            address: &attempt.address,
+            reason: &attempt.reason,
+            date: attempt.date.to_string(),
+        });
+        Shown {
+            id: self.id.as_str(),
+            name: &self.name,
+            role_id: self.role_id.as_str(),
+            hint: &self.hint,
+            whitelist: self.whitelist.entries(),
+            affiliate_ids: &self.affiliate_ids,
+            expires_at: self.expires_at.map(|expiry| expiry.to_string()),
+            created_date: self.created_date.to_string(),
+            last_used_date: activity.last_used.map(|used| used.to_string()),
+            last_refused: refused.collect(),
+        }
+    }
+}
+
+/// The body that creates a token (CONTRACT.md, section 5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewToken {
+    /// `name`
+    pub name: String,
+    /// `roleId`
+    pub role_id: RoleId,
+    /// `expiresAt`; valid indefinitely where absent.
+    pub expires_at: Option<Timestamp>,
+    /// `whitelist`; any address where absent or empty.
+    pub whitelist: Whitelist,
+    /// `affiliateIDs`
+    pub affiliate_ids: Vec<String>,
+}
+
+impl NewToken {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// A message that names the first field that is not as expected.
+    pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Invalid> {
+        let object = Object::parse(body)?;
+        object.only(&["name", "roleId", "expiresAt", "whitelist", "affiliateIDs"])?;
+        let name = object.name("name", NAME_MAX_CHARS)?;
+        let role_id = RoleId::new(object.name("roleId", NAME_MAX_CHARS)?);
+        let expires_at = match object.text("expiresAt", usize::MAX)? {
+            Some(text) => Some(
+                Timestamp::parse_iso(&text)
+                    .ok_or_else(|| Invalid::new("expiresAt must be an ISO 8601 date-time"))?,
+            ),
+            None => None,
+        };
+        if expires_at.is_some_and(|expiry| expiry <= now) {
+            return Err(Invalid::new("expiresAt must be in the future"));
+        }
+        let affiliate_ids =
+            object.list_of_names("affiliateIDs", NAME_MAX_CHARS, TokenRecord::AFFILIATES_MAX)?;
+        Ok(Self {
+            name,
+            role_id,
+            expires_at,
+            whitelist: read_whitelist(&object)?.unwrap_or_default(),
+            affiliate_ids: affiliate_ids.unwrap_or_default(),
+        })
+    }
+}
+
+/// The body that changes a token: its whitelist alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhitelistChange(pub Whitelist);
+
+impl WhitelistChange {
+    /// Reads a request body.
+    ///
+    /// # Errors
+    /// Any other field than `whitelist`, or a whitelist that is missing or malformed.
+    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+        let object = Object::parse(body)?;
+        if let Some(other) = object.names().find(|name| *name != "whitelist") {
+            let shown: String = other.chars().take(64).collect();
+            return Err(Invalid::new(format!(
+                "{shown} cannot be changed: only the whitelist of a token can be changed"
+            )));
+        }
+        let whitelist = read_whitelist(&object)?;
+        whitelist
+            .map(Self)
+            .ok_or_else(|| Invalid::new("whitelist must be an array of IP addresses and CIDR blocks"))
+    }
+}
+
+fn read_whitelist(object: &Object<'_>) -> Result<Option<Whitelist>, Invalid> {
+    object.texts("whitelist")?.map(Whitelist::parse).transpose()
 }
 
 #[cfg(test)]

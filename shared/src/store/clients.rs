@@ -1,299 +1,99 @@
-//! Registration of clients: one transaction for all that is written.
+//! Clients as items: writing, reading, and the short form that leads have.
 
-use super::counters::{self, Counter, SHARDS};
-use super::item::{Item, Reader, b, item, n, s};
+use super::batch::Projection;
+use super::item::{Item, Reader, item, n, s};
 use super::leads::PlacedLead;
 use super::{Store, StoreError, keys};
-use crate::model::{Agreement, Billing, BucketId, Client, ClientId, Lead, Timestamp, TokenId};
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+use crate::model::{
+    Agreement, Billing, BucketId, Client, ClientId, Email, Lead, Profile, SignUp, Stored, Version,
 };
-use sha2::{Digest, Sha256};
+use aws_sdk_dynamodb::types::{AttributeValue, Get, TransactGetItem};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-/// How long an `Idempotency-Key` is remembered (CONTRACT.md, section 3).
-const REMEMBERED_SECONDS: i64 = 24 * 3600;
 /// A client's own item stays below one read unit; a larger profile is stored apart.
 const INLINE_MAX_BYTES: usize = 3_500;
-/// Conflicting transactions are tried again for this long.
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// What became of a sign-up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Registered {
-    /// The client is stored.
-    Created,
-    /// This `Idempotency-Key` registered this client before, with the same request.
-    Replayed(ClientId),
-    /// This `Idempotency-Key` was used with another request.
-    KeyReused,
-    /// A client with this email exists.
-    EmailTaken,
-}
-
-/// An `Idempotency-Key` of a token, and the request that it came with.
-#[derive(Clone, Debug)]
-pub struct IdempotencyKey {
-    pk: String,
-    request: [u8; 32],
-}
-
-impl IdempotencyKey {
-    /// The key is the token's own; `request` tells whether a repeated request is the same.
-    pub fn new(token: &TokenId, key: &str, request: &[u8]) -> Self {
-        Self { pk: keys::idempotency(token, key), request: Sha256::digest(request).into() }
-    }
-}
-
-/// Lists whose counters met conflicts lately, by which new counts are spread over shards.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Spread(Arc<Mutex<HashMap<String, Instant>>>);
-
-impl Spread {
-    const MEMORY: Duration = Duration::from_secs(300);
-    const LISTS_MAX: usize = 1000;
-
-    fn shard(&self, list: &str) -> u8 {
-        let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match lists.get(list) {
-            Some(since) if since.elapsed() < Self::MEMORY => (random() % u32::from(SHARDS)) as u8,
-            _ => 0,
-        }
-    }
-
-    fn note_conflict(&self, list: &str) {
-        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lists.len() >= Self::LISTS_MAX {
-            lists.clear();
-        }
-        lists.insert(list.to_owned(), Instant::now());
-    }
-}
-
-fn random() -> u32 {
-    getrandom::u32().unwrap_or_default()
-}
-
-/// What an entry of the transaction is there for; tells what its failure means.
-enum Part {
-    Client,
-    Lead,
-    Idempotency,
-    Details,
-    Counter { list: String },
-}
+/// Attribute of a changed record's state.
+pub(super) const VERSION: &str = "rev";
 
 impl Store {
-    /// Registers a client that is new at this moment: as [`Store::register`], but each attempt is
-    /// dated anew, so that a lead which waits for others does not appear behind those that were
-    /// read meanwhile.
+    /// A client by id, strongly consistent.
     ///
     /// # Errors
-    /// As [`Store::register`].
-    pub async fn sign_up(
-        &self,
-        mut client: Client,
-        idempotency: Option<&IdempotencyKey>,
-    ) -> Result<Registered, StoreError> {
-        self.write(&mut client, idempotency, true).await
+    /// DynamoDB failed after all retries, or the item is malformed.
+    pub async fn client(&self, id: &ClientId) -> Result<Option<Stored<Client>>, StoreError> {
+        if id.as_str().is_empty() || id.as_str().len() > ClientId::MAX_BYTES {
+            return Ok(None);
+        }
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.tables.clients)
+            .key("pk", s(keys::client(id.as_str())))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("client", &error))?;
+        let Some(own) = found.item else { return Ok(None) };
+        if !own.contains_key(DETAILS) {
+            return client_from(&own, None).map(Some);
+        }
+        // Both items as they were at one moment.
+        let get = |pk: String| {
+            let get = Get::builder().table_name(&self.tables.clients).key("pk", s(pk)).build();
+            let get = get.map_err(|_| StoreError::new("client", "request could not be built"))?;
+            Ok::<_, StoreError>(TransactGetItem::builder().get(get).build())
+        };
+        let gets = vec![get(keys::client(id.as_str()))?, get(keys::client_details(id))?];
+        let read = self.client.transact_get_items().set_transact_items(Some(gets)).send().await;
+        let read = read.map_err(|error| StoreError::of("client with details", &error))?;
+        let mut items = read.responses.unwrap_or_default().into_iter().map(|response| response.item);
+        let (own, details) = (items.next().flatten(), items.next().flatten());
+        own.map(|own| client_from(&own, details.as_ref())).transpose()
     }
 
-    /// Stores a client, its email's uniqueness, its place in the lists, their counters and the
-    /// `Idempotency-Key` in one transaction. Conflicts with other transactions are tried again,
-    /// with jitter; an answer that was lost after the write took place is recognised as success.
+    /// The client with this email, strongly consistent.
     ///
     /// # Errors
-    /// DynamoDB failed after all retries. Then either all of it is stored or nothing.
-    pub async fn register(
-        &self,
-        client: &Client,
-        idempotency: Option<&IdempotencyKey>,
-    ) -> Result<Registered, StoreError> {
-        self.write(&mut client.clone(), idempotency, false).await
+    /// As [`Store::client`].
+    pub async fn client_by_email(&self, email: &Email) -> Result<Option<Stored<Client>>, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.tables.clients)
+            .key("pk", s(keys::lead(email.key())))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| StoreError::of("client by email", &error))?;
+        let Some(stored) = found.item else { return Ok(None) };
+        self.client(&PlacedLead::from_item(&stored)?.lead.id).await
     }
 
-    async fn write(
-        &self,
-        client: &mut Client,
-        idempotency: Option<&IdempotencyKey>,
-        is_new: bool,
-    ) -> Result<Registered, StoreError> {
-        let started = Instant::now();
-        let mut attempt = 0u32;
-        loop {
-            let (parts, entries) = self.transaction(client, idempotency)?;
-            let sent = self.client.transact_write_items().set_transact_items(Some(entries)).send().await;
-            let Err(error) = sent else { return Ok(Registered::Created) };
-            let reasons = match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    cancelled.cancellation_reasons()
-                }
-                Some(TransactWriteItemsError::TransactionInProgressException(_)) => &[],
-                Some(other) if other.code() == Some("TransactionConflictException") => &[],
-                _ => return Err(StoreError::of("register", &error)),
-            };
-            if let Some(outcome) = verdict(client, idempotency, &parts, reasons)? {
-                return Ok(outcome);
-            }
-            for (part, reason) in parts.iter().zip(reasons) {
-                if let (Part::Counter { list }, Some("TransactionConflict")) = (part, reason.code()) {
-                    self.spread.note_conflict(list);
-                }
-            }
-            let ceiling = 20u32 << attempt.min(6);
-            attempt += 1;
-            if started.elapsed() > PATIENCE {
-                return Err(StoreError::of("register", &error));
-            }
-            tokio::time::sleep(Duration::from_millis(u64::from(random() % ceiling))).await;
-            if is_new {
-                client.created_date = Timestamp::now();
-                client.updated_date = client.created_date;
-            }
-        }
-    }
-
-    fn transaction(
-        &self,
-        client: &Client,
-        idempotency: Option<&IdempotencyKey>,
-    ) -> Result<(Vec<Part>, Vec<TransactWriteItem>), StoreError> {
-        let unbuilt = |_| StoreError::new("register", "request could not be built");
-        let mut parts = Vec::with_capacity(10);
-        let mut entries = Vec::with_capacity(10);
-        let put = |table: &str, item: Item| {
-            Put::builder()
-                .table_name(table)
-                .set_item(Some(item))
-                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    /// The clients with these ids, in the order given; those that are not there are left out.
+    /// Eventually consistent.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries, went on leaving keys unprocessed, or an item is malformed.
+    pub async fn clients(&self, ids: &[ClientId]) -> Result<Vec<Client>, StoreError> {
+        const WHOLE: Option<Projection> = None;
+        let by_key = |items: Vec<Item>| -> HashMap<String, Item> {
+            let keyed = items.into_iter().filter_map(|item| Some((item.get("pk")?.as_s().ok()?.clone(), item)));
+            keyed.collect()
         };
-        let fresh = "attribute_not_exists(pk)";
-        let tables = &self.tables;
-
-        let placed = PlacedLead::of(client);
-        let (own, details) = client_item(client, &placed);
-        let own = put(&tables.clients, own).condition_expression(fresh).build().map_err(unbuilt)?;
-        parts.push(Part::Client);
-        entries.push(TransactWriteItem::builder().put(own).build());
-        let lead =
-            put(&tables.clients, placed.to_item()).condition_expression(fresh).build().map_err(unbuilt)?;
-        parts.push(Part::Lead);
-        entries.push(TransactWriteItem::builder().put(lead).build());
-        if let Some(details) = details {
-            let details = put(&tables.clients, details).build().map_err(unbuilt)?;
-            parts.push(Part::Details);
-            entries.push(TransactWriteItem::builder().put(details).build());
-        }
-        if let Some(key) = idempotency {
-            let now = Timestamp::now().millis() / 1000;
-            let record = item([
-                ("pk", s(&key.pk)),
-                ("id", s(client.id.as_str())),
-                ("request", b(&key.request)),
-                ("expiresAt", n(now + REMEMBERED_SECONDS)),
-            ]);
-            // TTL deletes late: an expired record counts as none.
-            let record = put(&tables.expiring, record)
-                .condition_expression("attribute_not_exists(pk) OR expiresAt < :now")
-                .expression_attribute_values(":now", n(now))
-                .build()
-                .map_err(unbuilt)?;
-            parts.push(Part::Idempotency);
-            entries.push(TransactWriteItem::builder().put(record).build());
-        }
-        let Some(bucket) = &client.bucket_id else { return Ok((parts, entries)) };
-        let mut count = |list: &str, counter: Counter, extra: Option<&str>| {
-            let update = Update::builder()
-                .table_name(&tables.buckets)
-                .key("pk", s(counter.pk))
-                .key("sk", s(counter.sk))
-                .update_expression(match extra {
-                    Some(_) => "ADD #count :one SET #status = :status",
-                    None => "ADD #count :one",
-                })
-                .expression_attribute_names("#count", counter.attribute)
-                .expression_attribute_values(":one", n(1));
-            let update = match extra {
-                Some(status) => update
-                    .expression_attribute_names("#status", "status")
-                    .expression_attribute_values(":status", s(status)),
-                None => update,
-            };
-            parts.push(Part::Counter { list: list.to_owned() });
-            entries.push(TransactWriteItem::builder().update(update.build().map_err(unbuilt)?).build());
-            Ok::<_, StoreError>(())
-        };
-        for list in [Some(&placed.list), placed.source_list.as_ref()].into_iter().flatten() {
-            for counter in counters::of_moment(list, client.created_date, self.spread.shard(list)) {
-                count(list, counter, None)?;
-            }
-        }
-        let shard = self.spread.shard(&placed.list);
-        let per_status = Counter {
-            pk: keys::status_counters(bucket),
-            sk: format!("{}#{shard}", keys::text_digest(&client.status)),
-            attribute: "n".into(),
-        };
-        count(&placed.list, per_status, Some(&client.status))?;
-        Ok((parts, entries))
-    }
-}
-
-/// What a cancelled transaction means; `None`: nothing final, try again.
-fn verdict(
-    client: &Client,
-    idempotency: Option<&IdempotencyKey>,
-    parts: &[Part],
-    reasons: &[CancellationReason],
-) -> Result<Option<Registered>, StoreError> {
-    let failed = |wanted: fn(&Part) -> bool| {
-        let mut both = parts.iter().zip(reasons);
-        both.find(|(part, reason)| wanted(part) && reason.code() == Some("ConditionalCheckFailed"))
-            .map(|(_, reason)| reason.item())
-    };
-    // An item that names this very client was written by an attempt whose answer was lost.
-    if let (Some(stored), Some(key)) = (failed(|part| matches!(part, Part::Idempotency)), idempotency) {
-        let empty = Item::new();
-        let reader = Reader::new("idempotency record", stored.unwrap_or(&empty));
-        let id = reader.text("id")?;
-        return Ok(Some(if id == client.id.as_str() {
-            Registered::Created
-        } else if reader.bytes("request")? == key.request {
-            Registered::Replayed(ClientId::new(id))
-        } else {
-            Registered::KeyReused
-        }));
-    }
-    if let Some(stored) = failed(|part| matches!(part, Part::Lead)) {
-        let stored = PlacedLead::from_item(stored.unwrap_or(&Item::new()))?;
-        return Ok(Some(if stored.lead.id == client.id {
-            Registered::Created
-        } else {
-            Registered::EmailTaken
-        }));
-    }
-    if failed(|part| matches!(part, Part::Client)).is_some() {
-        return Err(StoreError::new("register", "client id is taken"));
-    }
-    let transient = |reason: &CancellationReason| {
-        matches!(
-            reason.code(),
-            None | Some(
-                "None"
-                    | "TransactionConflict"
-                    | "ThrottlingError"
-                    | "ProvisionedThroughputExceeded"
-                    | "InternalServerError"
-            )
-        )
-    };
-    match reasons.iter().find(|reason| !transient(reason)) {
-        Some(reason) => Err(StoreError::new("register", reason.code().unwrap_or_default().to_owned())),
-        None => Ok(None),
+        let table = &self.tables.clients;
+        let wanted = ids.iter().map(|id| item([("pk", s(keys::client(id.as_str())))])).collect();
+        let own = by_key(self.batch_get("clients", table, wanted, WHOLE).await?);
+        let large = ids.iter().filter(|id| {
+            own.get(&keys::client(id.as_str())).is_some_and(|own| own.contains_key(DETAILS))
+        });
+        let wanted: Vec<_> = large.map(|id| item([("pk", s(keys::client_details(id)))])).collect();
+        let details = by_key(self.batch_get("client details", table, wanted, WHOLE).await?);
+        let found = ids.iter().filter_map(|id| {
+            let own = own.get(&keys::client(id.as_str()))?;
+            // One that was deleted or shrunk between the two reads is shown without.
+            Some(client_from(own, details.get(&keys::client_details(id))).map(|stored| stored.value))
+        });
+        found.collect()
     }
 }
 
@@ -326,8 +126,74 @@ impl PlacedLead {
     }
 }
 
+/// Marks a client's item whose profile is stored apart.
+const DETAILS: &str = "details";
+
+/// Reads a client's item and, where its profile is stored apart, that.
+fn client_from(own: &Item, details: Option<&Item>) -> Result<Stored<Client>, StoreError> {
+    let reader = Reader::new("client", own);
+    let rest = Reader::new("client", details.unwrap_or(own));
+    let email = Email::parse(reader.text("email")?).ok_or_else(|| reader.malformed())?;
+    let status = reader.text("status")?.to_owned();
+    let state = rest.optional_text("state").unwrap_or_default().to_owned();
+    let owned = |name: &str| rest.optional_text(name).map(str::to_owned);
+    let affiliate_id = owned("affiliateID");
+    let mut profile = Profile::default();
+    for name in Profile::NAMES {
+        if let Some(text) = rest.optional_text(name) {
+            profile.set(name, text.to_owned());
+        }
+    }
+    let given = SignUp {
+        email,
+        phone: owned("phone").unwrap_or_default(),
+        first_name: reader.text("firstName")?.to_owned(),
+        affiliate_id: affiliate_id.clone(),
+        source_id: owned("sourceId"),
+        status: Some(status.clone()),
+        state: Some(state.clone()),
+        meta: owned("meta"),
+        processed: rest.optional_flag("processed"),
+        allow_to_create_asset: rest.optional_flag("allowToCreateAsset"),
+        send_email: reader.optional_flag("sendEmail").unwrap_or(false),
+        profile,
+        billing: rest.map("billing").map(|fields| {
+            let mut billing = Billing::default();
+            for (name, value) in fields {
+                if let Ok(text) = value.as_s() {
+                    billing.set(name, text.clone());
+                }
+            }
+            billing
+        }),
+        agreements: rest.maps("agreements").map(read_agreement).collect(),
+    };
+    let bucket_id = match reader.optional_text("bucketId") {
+        Some(id) => Some(BucketId::parse(id).ok_or_else(|| reader.malformed())?),
+        None => None,
+    };
+    let client = Client {
+        id: ClientId::new(reader.text("id")?),
+        given,
+        status,
+        state,
+        affiliate_id,
+        bucket_id,
+        created_date: reader.moment("createdDate")?,
+        updated_date: reader.moment("updatedDate")?,
+        ftd: reader.optional_moment("ftd")?,
+        import_id: reader.optional_text("importId").map(str::to_owned),
+    };
+    Ok(Stored { value: client, version: Version::stored(reader.optional_text(VERSION)) })
+}
+
+fn read_agreement(fields: &Item) -> Agreement {
+    let text = |name: &str| fields.get(name)?.as_s().ok().cloned();
+    Agreement { label: text("label"), ip: text("ip"), signed_at: text("signedAt") }
+}
+
 /// The client's item and, where its profile is large, the item with the rest of it.
-fn client_item(client: &Client, placed: &PlacedLead) -> (Item, Option<Item>) {
+pub(super) fn client_item(client: &Client, placed: &PlacedLead) -> (Item, Option<Item>) {
     let given = &client.given;
     let mut own = item([
         ("pk", s(keys::client(client.id.as_str()))),
@@ -348,6 +214,9 @@ fn client_item(client: &Client, placed: &PlacedLead) -> (Item, Option<Item>) {
     }
     if let Some(bucket) = client.bucket_id.as_ref().map(BucketId::as_str) {
         own.insert("bucketId".into(), s(bucket));
+    }
+    if let Some(import) = &client.import_id {
+        own.insert("importId".into(), s(import));
     }
 
     let mut rest = item([("phone", s(&given.phone)), ("state", s(&client.state))]);
@@ -377,7 +246,7 @@ fn client_item(client: &Client, placed: &PlacedLead) -> (Item, Option<Item>) {
         own.extend(rest);
         return (own, None);
     }
-    own.insert("details".into(), AttributeValue::Bool(true));
+    own.insert(DETAILS.into(), AttributeValue::Bool(true));
     rest.insert("pk".into(), s(keys::client_details(&client.id)));
     (own, Some(rest))
 }
@@ -393,7 +262,7 @@ fn agreement_value(agreement: &Agreement) -> AttributeValue {
 }
 
 /// About what DynamoDB counts for a value.
-fn size(value: &AttributeValue) -> usize {
+pub(super) fn size(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
         AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + size(value)).sum::<usize>(),
@@ -448,42 +317,23 @@ mod tests {
     }
 
     #[test]
-    fn reasons_of_a_cancelled_transaction() {
-        let client = client(10);
-        let key =
-            IdempotencyKey::new(&crate::secret::Token::generate().unwrap().digest().token_id(), "k", b"one");
-        let parts = [Part::Client, Part::Lead, Part::Idempotency, Part::Counter { list: "l".into() }];
-        let judge = |reasons: [(&str, Option<Item>); 4]| {
-            let reasons =
-                reasons.map(|(code, item)| CancellationReason::builder().code(code).set_item(item).build());
-            verdict(&client, Some(&key), &parts, &reasons)
-        };
-        let record = |id: &str, request: &[u8]| {
-            let request: [u8; 32] = Sha256::digest(request).into();
-            Some(item([("id", s(id)), ("request", b(&request))]))
-        };
-        let failed = "ConditionalCheckFailed";
-        let own_lead = Some(client_items(&client).remove(1));
-        let mut other = client.clone();
-        other.id = ClientId::generate();
-        let other_lead = Some(client_items(&other).remove(1));
-
-        let none = || ("None", None);
-        let conflict = || ("TransactionConflict", None);
-        assert_eq!(judge([none(), none(), none(), conflict()]).unwrap(), None);
-        assert_eq!(
-            judge([none(), (failed, other_lead.clone()), none(), conflict()]).unwrap(),
-            Some(Registered::EmailTaken)
-        );
-        assert_eq!(judge([none(), (failed, own_lead), none(), none()]).unwrap(), Some(Registered::Created));
-        let replayed =
-            judge([none(), (failed, other_lead.clone()), (failed, record("first", b"one")), none()]);
-        assert_eq!(replayed.unwrap(), Some(Registered::Replayed(ClientId::new("first"))));
-        let reused = judge([none(), none(), (failed, record("first", b"two")), none()]);
-        assert_eq!(reused.unwrap(), Some(Registered::KeyReused));
-        let own =
-            judge([(failed, None), (failed, None), (failed, record(client.id.as_str(), b"one")), none()]);
-        assert_eq!(own.unwrap(), Some(Registered::Created));
-        assert!(judge([none(), none(), none(), ("ValidationError", None)]).is_err());
+    fn a_client_reads_back_whole() {
+        let body = r#"{"email":"User@Example.com","phone":"+1234567890","firstName":"Jane","lastName":"Doe","type":"t",
+            "sourceId":"s","meta":"m","processed":false,"allowToCreateAsset":true,"sendEmail":true,
+            "billing":{"city":"New York"},"agreements":[{"label":"Terms","ip":"127.0.0.1"},{}]}"#;
+        for meta in [10, 10_000] {
+            let given = SignUp::parse(body.replace("\"m\"", &format!("\"{}\"", "m".repeat(meta))).as_bytes());
+            let mut client = Client::register(given.unwrap(), Some("A".into()), BucketId::parse("b1"));
+            client.ftd = Some(client.created_date);
+            client.import_id = Some("import".into());
+            // What a default stood in for reads back as if it had been given.
+            client.given.affiliate_id = client.affiliate_id.clone();
+            client.given.status = Some(client.status.clone());
+            client.given.state = Some(client.state.clone());
+            let (own, details) = client_item(&client, &PlacedLead::of(&client));
+            assert_eq!(details.is_some(), meta > 4000);
+            let read = client_from(&own, details.as_ref()).unwrap();
+            assert_eq!(read, Stored { value: client, version: Version::default() });
+        }
     }
 }

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub const SHARDS: u8 = 8;
 /// Length of a cell.
 pub const CELL_MS: i64 = 4 * 3_600_000;
+/// Attribute of the counters per status.
+pub const STATUS_COUNT: &str = "n";
 const CELLS_PER_DAY: i64 = 6;
 const DAY_CODES: &[u8; 31] = b"123456789abcdefghijklmnopqrstuv";
 

@@ -68,6 +68,24 @@ impl<'a> Reader<'a> {
         self.optional_moment(name)?.ok_or_else(|| self.malformed())
     }
 
+    pub(super) fn optional_flag(&self, name: &str) -> Option<bool> {
+        self.item.get(name)?.as_bool().ok().copied()
+    }
+
+    pub(super) fn map(&self, name: &str) -> Option<&'a Item> {
+        self.item.get(name)?.as_m().ok()
+    }
+
+    pub(super) fn maps(&self, name: &str) -> impl Iterator<Item = &'a Item> {
+        let values = self.item.get(name).and_then(|value| value.as_l().ok());
+        values.into_iter().flatten().filter_map(|value| value.as_m().ok())
+    }
+
+    pub(super) fn count(&self, name: &str) -> u64 {
+        let number = self.item.get(name).and_then(|value| value.as_n().ok());
+        number.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     pub(super) fn bytes(&self, name: &str) -> Result<&'a [u8], StoreError> {
         match self.item.get(name) {
             Some(AttributeValue::B(blob)) => Ok(blob.as_ref()),

@@ -22,6 +22,36 @@ pub fn text_digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(text.as_bytes())[..12])
 }
 
+/// Indexes `tokens-created` and `buckets-created`: the partition that lists all.
+pub const TOKEN_KIND: &str = "token";
+/// As [`TOKEN_KIND`], of buckets.
+pub const BUCKET_KIND: &str = "bucket";
+/// Above every sort key that begins with a moment.
+pub const LAST: &str = "~";
+
+/// Index `all-created`: partitions that all leads are spread over.
+pub const ALL_LISTS: u8 = 16;
+
+/// Index `all-created`: the partition that a client is in.
+pub fn all_list(client: &ClientId) -> String {
+    format!("{:x}", crc32fast::hash(client.as_str().as_bytes()) % u32::from(ALL_LISTS))
+}
+
+/// Index `all-created`: every partition.
+pub fn all_lists() -> impl Iterator<Item = String> {
+    (0..ALL_LISTS).map(|shard| format!("{shard:x}"))
+}
+
+/// Indexes of tokens and buckets: sort key by creation, then id.
+pub fn created_then_id(created: Timestamp, id: &str) -> String {
+    format!("{:013}#{id}", created.millis())
+}
+
+/// Token activity: the refused attempts of a token.
+pub fn refused_attempts(token: &TokenId) -> String {
+    format!("{token}#refused")
+}
+
 /// Clients table: the client by id.
 pub fn client(id: &str) -> String {
     format!("C#{id}")
@@ -43,14 +73,19 @@ pub fn bucket_list(bucket: &BucketId) -> String {
 }
 
 /// Lead indexes: the list of an affiliate's clients that have no bucket.
+pub fn affiliates_unassigned(affiliate_id: &str) -> String {
+    text_digest(&format!("affiliate#{affiliate_id}"))
+}
+
+/// Lead indexes: the list that a client without a bucket is in.
 pub fn unassigned_list(affiliate_id: Option<&str>, client: &ClientId) -> String {
-    text_digest(&match affiliate_id {
-        Some(affiliate) => format!("affiliate#{affiliate}"),
+    match affiliate_id {
+        Some(affiliate) => affiliates_unassigned(affiliate),
         None => {
             let shard = crc32fast::hash(client.as_str().as_bytes()) % u32::from(UNAFFILIATED_SHARDS);
-            format!("nobody#{shard}")
+            text_digest(&format!("nobody#{shard}"))
         }
-    })
+    }
 }
 
 /// Lead indexes: the part of a list that has this source.

@@ -1,20 +1,19 @@
 //! Reading leads: by keys, and page by page from a list.
 
+use super::batch::Projection;
 use super::counters::{self, Cells, Seconds};
 use super::item::{Item, Reader, item, n, s};
 use super::{Store, StoreError, keys};
 use crate::model::{ClientId, Email, Keys, Lead, Timestamp};
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Select};
+use aws_sdk_dynamodb::types::Select;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-const KEYS_PER_CALL: usize = 100;
-/// Rounds in which keys that DynamoDB left unprocessed are asked for again.
-const UNPROCESSED_ROUNDS: u32 = 8;
 /// Attributes of a lead, in its own item and in the client's.
-const PROJECTION: &str =
-    "pk, e, c, u, s, f, b, bs, id, email, #status, createdDate, updatedDate, ftd, #list, sourceList";
+const PROJECTION: Projection = Projection {
+    expression: "pk, e, c, u, s, f, b, bs, id, email, #status, createdDate, updatedDate, ftd, #list, sourceList",
+    names: &[("#status", "status"), ("#list", "list")],
+};
 
 /// A lead and the lists it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +39,8 @@ pub enum Order {
     SourceUpdated,
     /// Those of one status, by creation.
     StatusCreated,
+    /// A part of all leads, by creation (admin API).
+    AllCreated,
 }
 
 impl Order {
@@ -51,13 +52,16 @@ impl Order {
             Self::BucketUpdated => ("bucket-updated", "b", "u"),
             Self::SourceUpdated => ("source-updated", "bs", "u"),
             Self::StatusCreated => ("status-created", "bt", "c"),
+            Self::AllCreated => ("all-created", "g", "c"),
         }
     }
 
     /// The moment that the index is sorted by.
     pub fn moment(self, lead: &Lead) -> Timestamp {
         match self {
-            Self::BucketCreated | Self::SourceCreated | Self::StatusCreated => lead.created_date,
+            Self::BucketCreated | Self::SourceCreated | Self::StatusCreated | Self::AllCreated => {
+                lead.created_date
+            }
             Self::BucketUpdated | Self::SourceUpdated => lead.updated_date,
         }
     }
@@ -77,6 +81,31 @@ pub struct Page {
     pub exhausted: bool,
 }
 
+/// Where a lead stands in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPlace {
+    /// Sort key: the moment, then the id.
+    pub key: String,
+    /// The lead's status.
+    pub status: String,
+}
+
+impl ListPlace {
+    /// The client's id.
+    pub fn id(&self) -> Option<ClientId> {
+        keys::split_moment(&self.key).map(|(_, id)| id)
+    }
+}
+
+/// The newest of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// The places, newest first.
+    pub places: Vec<ListPlace>,
+    /// Whether the list holds none behind them.
+    pub exhausted: bool,
+}
+
 impl PlacedLead {
     /// The lead's item: by email, and in every index.
     pub(super) fn to_item(&self) -> Item {
@@ -86,6 +115,7 @@ impl PlacedLead {
             ("pk", s(keys::lead(&key))),
             ("b", s(&self.list)),
             ("bt", s(keys::status_list(&self.list, status))),
+            ("g", s(keys::all_list(id))),
             ("c", s(keys::moment_then_id(*created_date, id))),
             ("u", s(keys::moment_then_id(*updated_date, id))),
             ("s", s(status)),
@@ -156,45 +186,8 @@ impl Store {
             .chain(ids.map(|id| keys::client(id)))
             .map(|pk| item([("pk", s(pk))]))
             .collect();
-        let calls = wanted.chunks(KEYS_PER_CALL).map(|chunk| self.batch(chunk.to_vec()));
-        let found = futures_util::future::try_join_all(calls).await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    async fn batch(&self, keys: Vec<Item>) -> Result<Vec<PlacedLead>, StoreError> {
-        let table = &self.tables.clients;
-        let mut leads = Vec::with_capacity(keys.len());
-        let mut left = keys;
-        for round in 0..UNPROCESSED_ROUNDS {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(left))
-                .projection_expression(PROJECTION)
-                .expression_attribute_names("#status", "status")
-                .expression_attribute_names("#list", "list")
-                .build()
-                .map_err(|_| StoreError::new("leads by keys", "request could not be built"))?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(table, request)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("leads by keys", &error))?;
-            for stored in answer.responses.iter().flatten().flat_map(|(_, items)| items) {
-                leads.push(PlacedLead::from_item(stored)?);
-            }
-            left = answer
-                .unprocessed_keys
-                .and_then(|mut tables| tables.remove(table))
-                .map_or(Vec::new(), |left| left.keys);
-            if left.is_empty() {
-                return Ok(leads);
-            }
-            let ceiling = 50u64 << round;
-            let jitter = u64::from(getrandom::u32().unwrap_or_default()) % ceiling;
-            tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)).await;
-        }
-        Err(StoreError::new("leads by keys", "keys left unprocessed"))
+        let found = self.batch_get("leads by keys", &self.tables.clients, wanted, Some(PROJECTION)).await?;
+        found.iter().map(PlacedLead::from_item).collect()
     }
 
     /// Up to `limit` leads of a list whose sort keys lie in the range, in order.
@@ -228,6 +221,41 @@ impl Store {
                 return Ok(page);
             }
         }
+    }
+
+    /// Up to `limit` places of a list below `before`, newest first.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries, or an item is malformed.
+    pub async fn newest(
+        &self,
+        order: Order,
+        list: &str,
+        before: &str,
+        limit: usize,
+    ) -> Result<Newest, StoreError> {
+        let (index, partition, sort) = order.index();
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.tables.clients)
+            .index_name(index)
+            .key_condition_expression(format!("{partition} = :list AND {sort} < :before"))
+            .expression_attribute_values(":list", s(list))
+            .expression_attribute_values(":before", s(before))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| StoreError::of("newest of list", &error))?;
+        let read = |stored: &Item| {
+            let reader = Reader::new("lead", stored);
+            Ok(ListPlace { key: reader.text(sort)?.to_owned(), status: reader.text("s")?.to_owned() })
+        };
+        Ok(Newest {
+            exhausted: answer.last_evaluated_key.is_none(),
+            places: answer.items().iter().map(read).collect::<Result<_, StoreError>>()?,
+        })
     }
 
     /// How many leads of a list have sort keys in the range.
@@ -282,7 +310,7 @@ impl Store {
         let (first, last) = (counters::cell_of(*range.start()), counters::cell_of(*range.end()));
         let (first_month, last_month) = (counters::month_cell(first).0, counters::month_cell(last).0);
         let mut cells = BTreeMap::<i64, i64>::new();
-        let items = self.counters(keys::month_counters(list), first_month, last_month).await?;
+        let items = self.counters(keys::month_counters(list), &first_month, &last_month, false).await?;
         for (sk, counts) in &items {
             let month = sk.split('#').next().unwrap_or_default();
             for (attribute, count) in counts {
@@ -303,9 +331,8 @@ impl Store {
     pub async fn seconds(&self, list: &str, cell: i64, until: i64) -> Result<Seconds, StoreError> {
         let minute = |millis: i64| format!("{:09}", millis.div_euclid(60_000));
         let mut seconds = BTreeMap::<i64, i64>::new();
-        let items = self
-            .counters(keys::minute_counters(list, cell), minute(counters::cell_start(cell)), minute(until))
-            .await?;
+        let (first, last) = (minute(counters::cell_start(cell)), minute(until));
+        let items = self.counters(keys::minute_counters(list, cell), &first, &last, false).await?;
         for (sk, counts) in &items {
             let minute: i64 = sk.split('#').next().and_then(|text| text.parse().ok()).unwrap_or_default();
             for (attribute, count) in counts {
@@ -318,11 +345,12 @@ impl Store {
     }
 
     /// Reads counter items: their sort keys, and their number attributes.
-    async fn counters(
+    pub(super) async fn counters(
         &self,
         pk: String,
-        first: String,
-        last: String,
+        first: &str,
+        last: &str,
+        consistent: bool,
     ) -> Result<Vec<(String, HashMap<String, i64>)>, StoreError> {
         let mut read = Vec::new();
         let mut from = None;
@@ -333,9 +361,10 @@ impl Store {
                 .table_name(&self.tables.buckets)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
                 .expression_attribute_values(":pk", s(&pk))
-                .expression_attribute_values(":first", s(&first))
+                .expression_attribute_values(":first", s(first))
                 // Shards follow their item's key behind `#`, and `$` follows `#`.
                 .expression_attribute_values(":last", s(format!("{last}$")))
+                .consistent_read(consistent)
                 .set_exclusive_start_key(from)
                 .send()
                 .await

@@ -14,23 +14,34 @@
 //! | set-up: token, role, bucket | [`Store::create_token`], [`Store::put_role`], [`Store::create_bucket`] | 1 |
 
 mod access;
+mod activity;
+mod batch;
 mod buckets;
+mod change;
 mod clients;
 pub mod counters;
 mod item;
 pub mod keys;
 mod leads;
+mod register;
+mod tally;
+mod transaction;
 
-pub use buckets::CreateBucket;
-pub use clients::{IdempotencyKey, Registered, client_items};
+pub use access::{Changed, CreateToken, DeleteRole, StoredRole, Tokens};
+pub use buckets::{ChangeBucket, CreateBucket, DeleteBucket, StoredBuckets};
+pub use change::ChangeClient;
+pub use clients::client_items;
 pub use item::Item;
-pub use leads::{Order, Page, PlacedLead};
+pub use leads::{ListPlace, Newest, Order, Page, PlacedLead};
+pub use register::{IdempotencyKey, Registered};
 
 use crate::config::{Config, Tables};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
+};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use base64::Engine;
@@ -51,24 +62,41 @@ const ATTEMPTS: u32 = 5;
 pub struct Store {
     client: Client,
     tables: Arc<Tables>,
-    spread: clients::Spread,
+    spread: tally::Spread,
 }
 
 impl Store {
-    /// Builds the client; does no input or output.
+    /// Builds the client from a function's environment; does no input or output.
     pub fn new(config: &Config) -> Self {
         let credentials = &config.credentials;
+        let credentials = Credentials::new(
+            &credentials.access_key_id,
+            &credentials.secret_access_key,
+            credentials.session_token.clone(),
+            None,
+            "environment",
+        );
+        Self::connect(
+            &config.region,
+            SharedCredentialsProvider::new(credentials),
+            config.endpoint.as_deref(),
+            &config.tables,
+        )
+    }
+
+    /// Builds the client with any source of credentials, such as an operator's profile; does no
+    /// input or output.
+    pub fn connect(
+        region: &str,
+        credentials: SharedCredentialsProvider,
+        endpoint: Option<&str>,
+        tables: &Tables,
+    ) -> Self {
         let mut settings = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(Credentials::new(
-                &credentials.access_key_id,
-                &credentials.secret_access_key,
-                credentials.session_token.clone(),
-                None,
-                "environment",
-            ))
-            .http_client(http_client(config.endpoint.as_deref()))
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(credentials)
+            .http_client(http_client(endpoint))
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
@@ -82,18 +110,18 @@ impl Store {
                     .operation_timeout(OPERATION_TIMEOUT)
                     .build(),
             );
-        if let Some(endpoint) = &config.endpoint {
+        if let Some(endpoint) = endpoint {
             settings = settings.endpoint_url(endpoint);
         }
         Self {
             client: Client::from_conf(settings.build()),
-            tables: Arc::new(config.tables.clone()),
-            spread: clients::Spread::default(),
+            tables: Arc::new(tables.clone()),
+            spread: tally::Spread::default(),
         }
     }
 
     /// The SDK's client, for set-up work that is none of the functions': creating tables.
-    pub fn client(&self) -> &Client {
+    pub fn sdk(&self) -> &Client {
         &self.client
     }
 
@@ -103,9 +131,11 @@ impl Store {
     }
 }
 
+/// The HTTP client that every AWS call goes through.
+///
 /// DynamoDB's endpoints chain to Amazon's own roots: trusting those few alone saves parsing the
 /// machine's whole bundle at each cold start. Another https endpoint is judged by that bundle.
-fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new();
     if endpoint.is_some_and(|url| url.starts_with("http://")) {
         return builder.build_http();
@@ -144,6 +174,19 @@ pub struct StoreError {
 impl StoreError {
     fn new(operation: &'static str, code: impl Into<Cow<'static, str>>) -> Self {
         Self { operation, code: code.into() }
+    }
+
+    /// Whether DynamoDB refused the call because of its rate.
+    pub fn is_throttling(&self) -> bool {
+        matches!(
+            &*self.code,
+            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "ThrottlingException"
+        ) || self.code.contains("Throttl")
+    }
+
+    /// Work that others kept undoing for as long as a request may take.
+    pub fn outrun(operation: &'static str) -> Self {
+        Self::new(operation, "outrun by other changes")
     }
 
     pub(crate) fn malformed(what: &'static str) -> Self {

@@ -1,0 +1,95 @@
+//! `GET /api/admin/roles`, `POST /api/admin/roles`, `GET /api/admin/roles/{roleId}`,
+//! `PATCH /api/admin/roles/{roleId}`, `DELETE /api/admin/roles/{roleId}` (CONTRACT.md, sections 1
+//! and 5): roles. A change reaches the tokens that have the role within 60 seconds.
+
+use lambda_http::{Request, RequestExt};
+use shared::App;
+use shared::admin::{self, Parameters};
+use shared::error::ApiError;
+use shared::http::{Answer, Envelope, Exchange, Response, TokenHeader};
+use shared::model::{NewRole, Permission, Role, RoleChange, RoleId, Version};
+use shared::store::{Changed, DeleteRole, StoreError, StoredRole};
+use std::sync::Arc;
+
+const LIST: &str = "admin roles";
+const NOT_FOUND: ApiError = ApiError::NotFound("There is no such role");
+
+/// Answers one request.
+pub async fn handle(app: Arc<App>, request: Request) -> Response {
+    let mut exchange = Exchange::begin(&app, Envelope::Platform, &request);
+    let outcome = answer(&app, &mut exchange, &request).await;
+    exchange.end(outcome)
+}
+
+async fn answer(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {
+    let caller = exchange.authenticate(&app.auth, request, TokenHeader::Authorization).await?;
+    caller.require(Permission::SecurityManage)?;
+    let parameters = request.path_parameters();
+    let id = parameters.first("roleId").unwrap_or_default();
+    match exchange.route() {
+        "GET /api/admin/roles" => list(app, request).await,
+        "POST /api/admin/roles" => create(app, request).await,
+        "GET /api/admin/roles/{roleId}" => {
+            let found = find(app, id).await?;
+            admin::record(200, &found.role, &found.version)
+        }
+        "PATCH /api/admin/roles/{roleId}" => change(app, request, id).await,
+        "DELETE /api/admin/roles/{roleId}" => delete(app, request, id).await,
+        _ => Err(NOT_FOUND),
+    }
+}
+
+/// Roles are few and are read at once; in the order of their names.
+async fn list(app: &App, request: &Request) -> Result<Answer, ApiError> {
+    let parameters = Parameters::read(request, &["limit", "cursor"])?;
+    let (limit, after) = (parameters.limit(admin::LIMIT_MAX)?, parameters.cursor(LIST)?);
+    // The id alone as the place: names can be longer than a cursor.
+    let mut roles = app.store.roles().await?;
+    roles.sort_by(|one, other| order(one).cmp(&order(other)));
+    let start = match &after {
+        None => 0,
+        Some(last) => roles.iter().position(|role| role.id.as_str() == last).map_or(roles.len(), |at| at + 1),
+    };
+    let more = roles.len() > start + limit;
+    let shown: Vec<_> = roles.into_iter().skip(start).take(limit).collect();
+    let next = shown.last().filter(|_| more).map(|role| role.id.as_str().to_owned());
+    admin::page(LIST, shown.iter().map(|role| (role, role.id.as_str().to_owned())), next)
+}
+
+fn order(role: &Role) -> (String, &str) {
+    (role.name.to_lowercase(), role.id.as_str())
+}
+
+async fn create(app: &App, request: &Request) -> Result<Answer, ApiError> {
+    let role = NewRole::parse(admin::body(request)?)?.create();
+    if !app.store.create_role(&role).await? {
+        return Err(StoreError::outrun("create role").into());
+    }
+    Ok(admin::record(201, &role, &Version::default())?
+        .header("location", format!("/api/admin/roles/{}", role.id.as_str())))
+}
+
+async fn change(app: &App, request: &Request, id: &str) -> Result<Answer, ApiError> {
+    let change = RoleChange::parse(admin::body(request)?)?;
+    let StoredRole { role, version, .. } = find(app, id).await?;
+    admin::check_if_match(request, &version)?;
+    let role = change.apply(&role);
+    match app.store.change_role(&version, &role).await? {
+        Changed::Done(version) => admin::record(200, &role, &version),
+        Changed::Conflict => Err(admin::outdated()),
+        Changed::Gone => Err(NOT_FOUND),
+    }
+}
+
+async fn delete(app: &App, request: &Request, id: &str) -> Result<Answer, ApiError> {
+    let found = find(app, id).await?;
+    admin::check_if_match(request, &found.version)?;
+    match app.store.delete_role(&found.role.id).await? {
+        DeleteRole::Deleted => Ok(Answer::empty()),
+        DeleteRole::InUse => Err(ApiError::conflict("The role has tokens: delete them first")),
+    }
+}
+
+async fn find(app: &App, id: &str) -> Result<StoredRole, ApiError> {
+    app.store.role(&RoleId::new(id)).await?.ok_or(NOT_FOUND)
+}

@@ -1,0 +1,341 @@
+//! Registration of clients: one transaction for all that is written.
+
+use super::clients::{client_item, size};
+use super::item::{Item, Reader, b, item, n, s};
+use super::leads::PlacedLead;
+use super::tally::{CounterPart, Tally};
+use super::transaction::{Patience, WRITES_MAX, failed, reasons, transient};
+use super::{Store, StoreError, keys};
+use crate::model::{Client, ClientId, Timestamp, TokenId};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
+use sha2::{Digest, Sha256};
+
+/// How long an `Idempotency-Key` is remembered (CONTRACT.md, section 3).
+const REMEMBERED_SECONDS: i64 = 24 * 3600;
+/// DynamoDB takes 4 MB in one transaction.
+const BYTES_MAX: usize = 3_000_000;
+
+/// What became of a sign-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The client is stored.
+    Created,
+    /// This `Idempotency-Key` registered this client before, with the same request.
+    Replayed(ClientId),
+    /// This `Idempotency-Key` was used with another request.
+    KeyReused,
+    /// A client with this email exists.
+    EmailTaken,
+    /// Another client has this id.
+    IdTaken,
+    /// The bucket was deleted meanwhile.
+    BucketGone,
+}
+
+/// An `Idempotency-Key` of a token, and the request that it came with.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    pk: String,
+    request: [u8; 32],
+}
+
+impl IdempotencyKey {
+    /// The key is the token's own; `request` tells whether a repeated request is the same.
+    pub fn new(token: &TokenId, key: &str, request: &[u8]) -> Self {
+        Self { pk: keys::idempotency(token, key), request: Sha256::digest(request).into() }
+    }
+}
+
+/// What a write of the transaction is there for; tells what its failure means.
+#[derive(Debug)]
+enum Part {
+    Client(usize),
+    Lead(usize),
+    Idempotency,
+    Details,
+    Counter(CounterPart),
+}
+
+/// One transaction and how many of the clients are in it.
+struct Batch {
+    parts: Vec<Part>,
+    writes: Vec<TransactWriteItem>,
+    clients: usize,
+}
+
+impl Store {
+    /// Registers a client that is new at this moment: as [`Store::register`], but each attempt is
+    /// dated anew, so that a lead which waits for others does not appear behind those that were
+    /// read meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub async fn sign_up(
+        &self,
+        client: Client,
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Registered, StoreError> {
+        self.write_one(client, idempotency, true).await
+    }
+
+    /// Stores a client, its email's uniqueness, its place in the lists, their counters and the
+    /// `Idempotency-Key` in one transaction. Conflicts with other transactions are tried again,
+    /// with jitter; an answer that was lost after the write took place is recognised as success.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries. Then either all of it is stored or nothing.
+    pub async fn register(
+        &self,
+        client: &Client,
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Registered, StoreError> {
+        self.write_one(client.clone(), idempotency, false).await
+    }
+
+    async fn write_one(
+        &self,
+        client: Client,
+        idempotency: Option<&IdempotencyKey>,
+        is_new: bool,
+    ) -> Result<Registered, StoreError> {
+        let mut clients = [client];
+        let outcomes = self.write(&mut clients, idempotency, is_new).await?;
+        outcomes.into_iter().next().ok_or_else(|| StoreError::new("register", "nothing was sent"))
+    }
+
+    /// Stores several clients as [`Store::register`] does, as many to a transaction as it takes;
+    /// gives the outcomes in their order. No two may have one email or one id. For imports: each
+    /// client is stored whole or not at all, and one that the same import stored before is
+    /// recognised.
+    ///
+    /// # Errors
+    /// As [`Store::register`]; some of the clients may be stored then.
+    pub async fn register_all(&self, clients: &[Client]) -> Result<Vec<Registered>, StoreError> {
+        let mut outcomes = Vec::with_capacity(clients.len());
+        while outcomes.len() < clients.len() {
+            let rest = &clients[outcomes.len()..];
+            let fitting = self.batch(rest, None)?.clients;
+            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), None, false).await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes clients that fit one transaction. Those that cannot be stored are left out, and the
+    /// others sent again.
+    async fn write(
+        &self,
+        clients: &mut [Client],
+        idempotency: Option<&IdempotencyKey>,
+        is_new: bool,
+    ) -> Result<Vec<Registered>, StoreError> {
+        let mut outcomes: Vec<Option<Registered>> = vec![None; clients.len()];
+        let mut patience = Patience::new();
+        loop {
+            let open: Vec<usize> = (0..clients.len()).filter(|at| outcomes[*at].is_none()).collect();
+            if open.is_empty() {
+                return Ok(outcomes.into_iter().flatten().collect());
+            }
+            let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
+            let Batch { parts, writes, .. } = self.batch(&left, idempotency)?;
+            let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+            let Err(error) = sent else {
+                open.iter().for_each(|at| outcomes[*at] = Some(Registered::Created));
+                continue;
+            };
+            let reasons = reasons("register", &error)?;
+            let decided = verdicts(&left, idempotency, &parts, reasons)?;
+            if decided.iter().any(Option::is_some) {
+                for (at, outcome) in open.iter().zip(decided) {
+                    outcomes[*at] = outcome;
+                }
+                continue;
+            }
+            for (part, reason) in parts.iter().zip(reasons) {
+                if let (Part::Counter(counter), Some("TransactionConflict")) = (part, reason.code()) {
+                    self.spread.note_conflict(&counter.list);
+                }
+            }
+            if !patience.wait().await {
+                return Err(StoreError::of("register", &error));
+            }
+            if is_new {
+                for client in clients.iter_mut() {
+                    client.created_date = Timestamp::now();
+                    client.updated_date = client.created_date;
+                }
+            }
+        }
+    }
+
+    /// The transaction of as many of the clients, from the first on, as fit.
+    fn batch(&self, clients: &[Client], idempotency: Option<&IdempotencyKey>) -> Result<Batch, StoreError> {
+        let unbuilt = |_| StoreError::new("register", "request could not be built");
+        let tables = &self.tables;
+        let put = |table: &str, item: Item| {
+            Put::builder()
+                .table_name(table)
+                .set_item(Some(item))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        };
+        let fresh = "attribute_not_exists(pk)";
+        let (mut parts, mut writes) = (Vec::with_capacity(10), Vec::with_capacity(10));
+        let mut tally = Tally::new(&self.spread);
+        let (mut taken, mut bytes) = (0, 0);
+        for (at, client) in clients.iter().enumerate() {
+            let placed = PlacedLead::of(client);
+            let (own, details) = client_item(client, &placed);
+            let mut grown = tally.clone();
+            if let Some(bucket) = &client.bucket_id {
+                grown.enter(bucket, &placed);
+            }
+            bytes += [Some(&own), details.as_ref()].into_iter().flatten().flatten().map(|(_, v)| size(v)).sum::<usize>();
+            let count = writes.len() + 2 + usize::from(details.is_some()) + grown.len();
+            if taken > 0 && (count > WRITES_MAX || bytes > BYTES_MAX) {
+                break;
+            }
+            (tally, taken) = (grown, taken + 1);
+            let own = put(&tables.clients, own).condition_expression(fresh).build().map_err(unbuilt)?;
+            parts.push(Part::Client(at));
+            writes.push(TransactWriteItem::builder().put(own).build());
+            let lead =
+                put(&tables.clients, placed.to_item()).condition_expression(fresh).build().map_err(unbuilt)?;
+            parts.push(Part::Lead(at));
+            writes.push(TransactWriteItem::builder().put(lead).build());
+            if let Some(details) = details {
+                let details = put(&tables.clients, details).build().map_err(unbuilt)?;
+                parts.push(Part::Details);
+                writes.push(TransactWriteItem::builder().put(details).build());
+            }
+        }
+        if let (Some(key), Some(client)) = (idempotency, clients.first()) {
+            let now = Timestamp::now().millis() / 1000;
+            let record = item([
+                ("pk", s(&key.pk)),
+                ("id", s(client.id.as_str())),
+                ("request", b(&key.request)),
+                ("expiresAt", n(now + REMEMBERED_SECONDS)),
+            ]);
+            // TTL deletes late: an expired record counts as none.
+            let record = put(&tables.expiring, record)
+                .condition_expression("attribute_not_exists(pk) OR expiresAt < :now")
+                .expression_attribute_values(":now", n(now))
+                .build()
+                .map_err(unbuilt)?;
+            parts.push(Part::Idempotency);
+            writes.push(TransactWriteItem::builder().put(record).build());
+        }
+        for (counter, write) in tally.writes(&tables.buckets)? {
+            parts.push(Part::Counter(counter));
+            writes.push(write);
+        }
+        Ok(Batch { parts, writes, clients: taken })
+    }
+}
+
+/// What a cancelled transaction means for each of its clients; `None`: nothing final, try again.
+fn verdicts(
+    clients: &[Client],
+    idempotency: Option<&IdempotencyKey>,
+    parts: &[Part],
+    reasons: &[CancellationReason],
+) -> Result<Vec<Option<Registered>>, StoreError> {
+    let find = |wanted: &dyn Fn(&Part) -> bool| {
+        let mut both = parts.iter().zip(reasons);
+        both.find(|(part, reason)| wanted(part) && failed(reason)).map(|(_, reason)| reason.item())
+    };
+    // An item that names this very client was written by an attempt whose answer was lost.
+    if let (Some(stored), Some(key), [client]) =
+        (find(&|part| matches!(part, Part::Idempotency)), idempotency, clients)
+    {
+        let empty = Item::new();
+        let reader = Reader::new("idempotency record", stored.unwrap_or(&empty));
+        let id = reader.text("id")?;
+        return Ok(vec![Some(if id == client.id.as_str() {
+            Registered::Created
+        } else if reader.bytes("request")? == key.request {
+            Registered::Replayed(ClientId::new(id))
+        } else {
+            Registered::KeyReused
+        })]);
+    }
+    if let Some(reason) = reasons.iter().find(|reason| !transient(reason) && !failed(reason)) {
+        return Err(StoreError::new("register", reason.code().unwrap_or_default().to_owned()));
+    }
+    let judge = |(at, client): (usize, &Client)| {
+        let own = find(&|part| matches!(part, Part::Client(of) if *of == at));
+        if let Some(stored) = find(&|part| matches!(part, Part::Lead(of) if *of == at)) {
+            let lead = PlacedLead::from_item(stored.unwrap_or(&Item::new()))?;
+            // Ids of sign-ups are random; those of imported records are not, but the import's is.
+            let import = own.flatten().and_then(|own| own.get("importId")?.as_s().ok());
+            let is_own = lead.lead.id == client.id
+                && client.import_id.as_ref().is_none_or(|id| import == Some(id));
+            return Ok(Some(if is_own { Registered::Created } else { Registered::EmailTaken }));
+        }
+        if own.is_some() {
+            return Ok(Some(Registered::IdTaken));
+        }
+        let closed = |part: &Part| {
+            matches!(part, Part::Counter(counter) if counter.entered.is_some() && counter.entered == client.bucket_id)
+        };
+        Ok(find(&closed).map(|_| Registered::BucketGone))
+    };
+    clients.iter().enumerate().map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BucketId, SignUp};
+    use crate::store::client_items;
+
+    fn client() -> Client {
+        let body = r#"{"email":"User@Example.com","phone":"+1234567890","firstName":"Jane","sourceId":"s"}"#;
+        let given = SignUp::parse(body.as_bytes()).unwrap();
+        Client::register(given, Some("AFF-123".into()), BucketId::parse("b1"))
+    }
+
+    #[test]
+    fn reasons_of_a_cancelled_transaction() {
+        let client = client();
+        let key =
+            IdempotencyKey::new(&crate::secret::Token::generate().unwrap().digest().token_id(), "k", b"one");
+        let counter = CounterPart { list: "l".into(), entered: BucketId::parse("b1") };
+        let parts = [Part::Client(0), Part::Lead(0), Part::Idempotency, Part::Counter(counter)];
+        let judge = |reasons: [(&str, Option<Item>); 4]| {
+            let reasons =
+                reasons.map(|(code, item)| CancellationReason::builder().code(code).set_item(item).build());
+            verdicts(std::slice::from_ref(&client), Some(&key), &parts, &reasons).map(|all| all[0].clone())
+        };
+        let record = |id: &str, request: &[u8]| {
+            let request: [u8; 32] = Sha256::digest(request).into();
+            Some(item([("id", s(id)), ("request", b(&request))]))
+        };
+        let failed = "ConditionalCheckFailed";
+        let own_lead = Some(client_items(&client).remove(1));
+        let mut other = client.clone();
+        other.id = ClientId::generate();
+        let other_lead = Some(client_items(&other).remove(1));
+
+        let none = || ("None", None);
+        let conflict = || ("TransactionConflict", None);
+        assert_eq!(judge([none(), none(), none(), conflict()]).unwrap(), None);
+        assert_eq!(
+            judge([none(), (failed, other_lead.clone()), none(), conflict()]).unwrap(),
+            Some(Registered::EmailTaken)
+        );
+        assert_eq!(judge([none(), (failed, own_lead), none(), none()]).unwrap(), Some(Registered::Created));
+        let replayed =
+            judge([none(), (failed, other_lead.clone()), (failed, record("first", b"one")), none()]);
+        assert_eq!(replayed.unwrap(), Some(Registered::Replayed(ClientId::new("first"))));
+        let reused = judge([none(), none(), (failed, record("first", b"two")), none()]);
+        assert_eq!(reused.unwrap(), Some(Registered::KeyReused));
+        let own =
+            judge([(failed, None), (failed, None), (failed, record(client.id.as_str(), b"one")), none()]);
+        assert_eq!(own.unwrap(), Some(Registered::Created));
+        assert_eq!(judge([none(), none(), none(), (failed, None)]).unwrap(), Some(Registered::BucketGone));
+        assert_eq!(judge([(failed, None), none(), none(), none()]).unwrap(), Some(Registered::IdTaken));
+        assert!(judge([none(), none(), none(), ("ValidationError", None)]).is_err());
+    }
+}
