@@ -1,7 +1,7 @@
 //! The embedded DynamoDB, and the tables in whichever DynamoDB is used.
 
 use crate::template::{Table, Template};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -91,8 +91,29 @@ pub async fn create_missing_tables(client: &Client, template: &Template) -> Resu
     while let Some(page) = pages.next().await {
         existing.extend(page.context("DynamoDB can't be reached")?.table_names.unwrap_or_default());
     }
-    for table in template.tables.iter().filter(|table| !existing.contains(&table.name)) {
-        create(client, table).await.with_context(|| format!("can't create {}", table.name))?;
+    for table in &template.tables {
+        if existing.contains(&table.name) {
+            check_indexes(client, table).await?;
+        } else {
+            create(client, table).await.with_context(|| format!("can't create {}", table.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a table that an older version of this program made.
+async fn check_indexes(client: &Client, table: &Table) -> Result<()> {
+    let described = client.describe_table().table_name(&table.name).send().await?;
+    let indexes = described.table.and_then(|table| table.global_secondary_indexes).unwrap_or_default();
+    for index in array(&table.properties["GlobalSecondaryIndexes"]) {
+        let name = text(&index["IndexName"])?;
+        if !indexes.iter().any(|known| known.index_name() == Some(name)) {
+            bail!(
+                "{} has no index {name}: another version of this program made it; begin anew with another \
+                 --data-dir, or delete the old one",
+                table.name
+            );
+        }
     }
     Ok(())
 }

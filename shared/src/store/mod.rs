@@ -11,7 +11,11 @@
 //! | a page of a list | [`Store::page`]: `Query` of one index | 1 per MB |
 //! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once | 1 |
 //! | a sign-up | [`Store::sign_up`], [`Store::register`]: `TransactWriteItems` | 1 |
-//! | set-up: token, role, bucket | [`Store::create_token`], [`Store::put_role`], [`Store::create_bucket`] | 1 |
+//! | a change of a client | [`Store::change_client`]: `TransactWriteItems` | 1 |
+//! | tokens and roles, for administrators | [`Store::tokens`], [`Store::token_by_id`], [`Store::role`]; [`Store::create_token`], [`Store::delete_token`]: `TransactWriteItems` | 1 |
+//! | buckets, for administrators | [`Store::buckets`], [`Store::stored_bucket`], [`Store::statuses`]; [`Store::create_bucket`], [`Store::change_bucket`], [`Store::delete_bucket`]: `TransactWriteItems` | 1; deleting 2 |
+//! | clients, for administrators | [`Store::client`], [`Store::clients`], [`Store::newest`] | 1 or 2 |
+//! | use of tokens | [`Store::note_used`], [`Store::note_refused`]: `UpdateItem`; [`Store::activity`]: `BatchGetItem` | 1 |
 
 mod access;
 mod activity;
