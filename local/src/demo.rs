@@ -90,7 +90,9 @@ async fn token(
     };
     match store.create_token(&record, &digest).await? {
         CreateToken::Created => {}
-        CreateToken::NoRole | CreateToken::Outrun => bail!("the role {role} was deleted: no token can have it"),
+        CreateToken::NoRole | CreateToken::Outrun => {
+            bail!("the role {role} was deleted: no token can have it")
+        }
     }
     Ok(token.expose().to_owned())
 }

@@ -78,7 +78,8 @@ impl Refusals {
             return false;
         }
         let (since, count) = self.of_token.get(token).copied().unwrap_or((Instant::now(), 0));
-        let (since, count) = if since.elapsed() < REFUSED_AGAIN { (since, count) } else { (Instant::now(), 0) };
+        let (since, count) =
+            if since.elapsed() < REFUSED_AGAIN { (since, count) } else { (Instant::now(), 0) };
         if count >= REFUSED_MAX {
             return false;
         }

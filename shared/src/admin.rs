@@ -67,7 +67,8 @@ impl Parameters {
             Some(text) => {
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
                 let limit = text.parse().ok().filter(|limit| digits && (1..=max).contains(limit));
-                limit.ok_or_else(|| ApiError::bad_request(format!("limit must be an integer from 1 to {max}")))
+                limit
+                    .ok_or_else(|| ApiError::bad_request(format!("limit must be an integer from 1 to {max}")))
             }
         }
     }

@@ -80,7 +80,8 @@ async fn read_list(
     loop {
         let last = all.last().map(place);
         let from = last.as_deref().or(after);
-        let StoredBuckets { buckets, exhausted } = app.store.buckets(affiliate, from, limit - all.len()).await?;
+        let StoredBuckets { buckets, exhausted } =
+            app.store.buckets(affiliate, from, limit - all.len()).await?;
         let empty = buckets.is_empty();
         all.extend(buckets);
         if exhausted || empty || all.len() >= limit {
@@ -126,7 +127,9 @@ async fn delete(app: &App, caller: &Caller, request: &Request, id: &str) -> Resu
     admin::check_if_match(request, &found.version)?;
     match app.store.delete_bucket(&found).await? {
         DeleteBucket::Deleted => Ok(Answer::empty()),
-        DeleteBucket::HasLeads => Err(ApiError::conflict("The bucket has leads: move them to another one first")),
+        DeleteBucket::HasLeads => {
+            Err(ApiError::conflict("The bucket has leads: move them to another one first"))
+        }
         DeleteBucket::Conflict => Err(admin::outdated()),
     }
 }

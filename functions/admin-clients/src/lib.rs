@@ -53,7 +53,9 @@ async fn change(app: &App, caller: &Caller, request: &Request, id: &str) -> Resu
         match app.store.change_client(&found, &changed).await? {
             ChangeClient::Changed(changed) => return admin::record(200, &changed.value, &changed.version),
             ChangeClient::Conflict => return Err(admin::outdated()),
-            ChangeClient::EmailTaken => return Err(ApiError::conflict("A client with this email already exists")),
+            ChangeClient::EmailTaken => {
+                return Err(ApiError::conflict("A client with this email already exists"));
+            }
             ChangeClient::BucketGone => {}
         }
     }
@@ -62,17 +64,14 @@ async fn change(app: &App, caller: &Caller, request: &Request, id: &str) -> Resu
 
 /// Sees to it that a changed client is in a bucket of its own affiliate, or in none. One that gets
 /// another affiliate, and is not put anywhere, goes where a sign-up would go.
-async fn place(
-    app: &App,
-    change: &ClientChange,
-    from: &Client,
-    to: &mut Client,
-) -> Result<(), ApiError> {
+async fn place(app: &App, change: &ClientChange, from: &Client, to: &mut Client) -> Result<(), ApiError> {
     if let Some(Some(bucket)) = &change.bucket_id {
         let found = app.store.stored_bucket(bucket).await?;
         return match found {
             Some(found) if Some(&found.value.affiliate_id) == to.affiliate_id.as_ref() => Ok(()),
-            Some(_) => Err(ApiError::bad_request("bucketId must be the id of a bucket of the client's affiliate")),
+            Some(_) => {
+                Err(ApiError::bad_request("bucketId must be the id of a bucket of the client's affiliate"))
+            }
             None => Err(ApiError::bad_request("bucketId must be the id of a bucket")),
         };
     }

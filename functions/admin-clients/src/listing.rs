@@ -100,7 +100,8 @@ impl Filter<'_> {
             let bucket = store.bucket(&id).await?;
             let visible = bucket.is_some_and(|bucket| {
                 let affiliate = Some(bucket.affiliate_id.as_str());
-                self.scope.require(affiliate).is_ok() && (self.affiliate.is_none() || self.affiliate == affiliate)
+                self.scope.require(affiliate).is_ok()
+                    && (self.affiliate.is_none() || self.affiliate == affiliate)
             });
             return Ok(if visible { vec![of_list(keys::bucket_list(&id))] } else { Vec::new() });
         }

@@ -48,9 +48,9 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
             Registered::Created => Ok(registered(&id)),
             Registered::Replayed(id) => Ok(registered(&id).header("idempotency-replayed", "true")),
             Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
-            Registered::KeyReused => Err(ApiError::bad_request(
-                "Idempotency-Key must not be used again with another request body",
-            )),
+            Registered::KeyReused => {
+                Err(ApiError::bad_request("Idempotency-Key must not be used again with another request body"))
+            }
             // Its routing records went with it, so the next look finds another bucket, or none.
             Registered::BucketGone if started.elapsed() < REROUTING => {
                 tokio::time::sleep(REROUTING_PAUSE).await;

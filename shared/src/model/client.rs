@@ -239,7 +239,10 @@ impl SignUp {
 
 fn read_email(text: &str) -> Result<Email, Invalid> {
     Email::parse(text).ok_or_else(|| {
-        Invalid::new(format!("email must be a valid email address of at most {} characters", Email::MAX_CHARS))
+        Invalid::new(format!(
+            "email must be a valid email address of at most {} characters",
+            Email::MAX_CHARS
+        ))
     })
 }
 
@@ -391,8 +394,20 @@ pub struct ClientChange {
 impl ClientChange {
     /// Fields that can be changed, besides those of [`Profile`].
     const NAMES: [&'static str; 14] = [
-        "email", "phone", "firstName", "status", "state", "affiliateID", "sourceId", "bucketId", "ftd",
-        "meta", "processed", "allowToCreateAsset", "billing", "agreements",
+        "email",
+        "phone",
+        "firstName",
+        "status",
+        "state",
+        "affiliateID",
+        "sourceId",
+        "bucketId",
+        "ftd",
+        "meta",
+        "processed",
+        "allowToCreateAsset",
+        "billing",
+        "agreements",
     ];
 
     /// Reads a request body.
@@ -431,7 +446,8 @@ impl ClientChange {
             Some(text) if text.is_empty() => Err(Invalid::new(format!("{name} must not be blank"))),
             text => Ok(text),
         };
-        let optional = |name| Ok::<_, Invalid>(trimmed(name)?.map(|text| Some(text).filter(|t| !t.is_empty())));
+        let optional =
+            |name| Ok::<_, Invalid>(trimmed(name)?.map(|text| Some(text).filter(|t| !t.is_empty())));
         let email = object.text("email", usize::MAX)?;
         let phone = trimmed("phone")?;
         let profile = Profile::read(object)?;
@@ -448,7 +464,8 @@ impl ClientChange {
             source_id: optional("sourceId")?,
             bucket_id: match optional("bucketId")? {
                 Some(Some(id)) => Some(Some(
-                    BucketId::parse(&id).ok_or_else(|| Invalid::new("bucketId must be the id of a bucket"))?,
+                    BucketId::parse(&id)
+                        .ok_or_else(|| Invalid::new("bucketId must be the id of a bucket"))?,
                 )),
                 Some(None) => Some(None),
                 None => None,

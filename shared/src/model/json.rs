@@ -137,12 +137,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// Another type, an element that is no such name, or more elements.
-    pub fn list_of_names(
-        &self,
-        name: &str,
-        max: usize,
-        most: usize,
-    ) -> Result<Option<Vec<String>>, Invalid> {
+    pub fn list_of_names(&self, name: &str, max: usize, most: usize) -> Result<Option<Vec<String>>, Invalid> {
         let Some(texts) = self.texts(name)? else { return Ok(None) };
         let mut names: Vec<String> = Vec::new();
         for (at, text) in texts.iter().map(|text| text.trim()).enumerate() {
@@ -293,7 +288,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_and_names_that_are_none() {
-        let object = Object::parse(br#"{"name":" a ","blank":" ","l":["x","x"," y "],"bad":["x",""]}"#).unwrap();
+        let object =
+            Object::parse(br#"{"name":" a ","blank":" ","l":["x","x"," y "],"bad":["x",""]}"#).unwrap();
         assert_eq!(message(object.only(&["name", "l"])), "bad is not a known field");
         assert!(object.only(&["name", "l", "blank", "bad"]).is_ok());
         assert_eq!(object.name("name", 1).unwrap(), "a");

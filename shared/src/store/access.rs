@@ -157,8 +157,10 @@ impl Store {
             count = count.expression_attribute_values(":tokens", n(tokens));
         }
         let count = count.build().map_err(unbuilt)?;
-        let writes =
-            vec![TransactWriteItem::builder().put(put).build(), TransactWriteItem::builder().update(count).build()];
+        let writes = vec![
+            TransactWriteItem::builder().put(put).build(),
+            TransactWriteItem::builder().update(count).build(),
+        ];
         Ok(match self.transact("create token", writes).await? {
             Sent::Done => CreateToken::Created,
             // Nobody else has 190 random bits: it is this token, and the answer was lost.

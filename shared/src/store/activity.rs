@@ -65,7 +65,8 @@ impl Store {
         reason: Refusal,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let address = address.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
+        let address =
+            address.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
         let slot = crc32fast::hash(format!("{address}#{}", reason.as_str()).as_bytes()) % SLOTS;
         let attempt =
             item([("address", s(address)), ("reason", s(reason.as_str())), ("date", n(now.millis()))]);
@@ -101,7 +102,8 @@ impl Store {
         for stored in &found {
             let reader = Reader::new("token activity", stored);
             let key = reader.text("id")?;
-            let id = TokenId::parse(key.split('#').next().unwrap_or_default()).ok_or_else(|| reader.malformed())?;
+            let id = TokenId::parse(key.split('#').next().unwrap_or_default())
+                .ok_or_else(|| reader.malformed())?;
             let activity = known.entry(id).or_default();
             if key.contains('#') {
                 activity.refused = refused(stored, oldest)?;

@@ -31,8 +31,9 @@ impl Store {
         keys: Vec<Item>,
         projection: Option<Projection>,
     ) -> Result<Vec<Item>, StoreError> {
-        let calls =
-            keys.chunks(KEYS_PER_CALL).map(|chunk| self.batch_call(operation, table, chunk.to_vec(), projection));
+        let calls = keys
+            .chunks(KEYS_PER_CALL)
+            .map(|chunk| self.batch_call(operation, table, chunk.to_vec(), projection));
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
     }
 

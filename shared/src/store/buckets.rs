@@ -245,7 +245,8 @@ impl Store {
             // Strongly consistent: each lead that is stored by now is counted here.
             let counted = self.counters(counters.clone(), "000000", "999999", true).await?;
             let cells = counted.iter().flat_map(|(_, counts)| counts);
-            let leads: i64 = cells.filter(|(name, _)| name.as_str() != ARRIVALS).map(|(_, count)| count).sum();
+            let leads: i64 =
+                cells.filter(|(name, _)| name.as_str() != ARRIVALS).map(|(_, count)| count).sum();
             if leads != 0 {
                 return Ok(DeleteBucket::HasLeads);
             }
@@ -403,9 +404,8 @@ impl Store {
 fn fence() -> impl Iterator<Item = String> {
     const DAY: i64 = 86_400_000;
     let now = Timestamp::now().millis();
-    let mut months: Vec<String> = [now - DAY, now, now + DAY]
-        .map(|moment| counters::month_cell(counters::cell_of(moment)).0)
-        .into();
+    let mut months: Vec<String> =
+        [now - DAY, now, now + DAY].map(|moment| counters::month_cell(counters::cell_of(moment)).0).into();
     months.dedup();
     months.into_iter().flat_map(|month| (0..SHARDS).map(move |shard| format!("{month}#{shard}")))
 }

@@ -77,15 +77,16 @@ impl Store {
     pub async fn clients(&self, ids: &[ClientId]) -> Result<Vec<Client>, StoreError> {
         const WHOLE: Option<Projection> = None;
         let by_key = |items: Vec<Item>| -> HashMap<String, Item> {
-            let keyed = items.into_iter().filter_map(|item| Some((item.get("pk")?.as_s().ok()?.clone(), item)));
+            let keyed =
+                items.into_iter().filter_map(|item| Some((item.get("pk")?.as_s().ok()?.clone(), item)));
             keyed.collect()
         };
         let table = &self.tables.clients;
         let wanted = ids.iter().map(|id| item([("pk", s(keys::client(id.as_str())))])).collect();
         let own = by_key(self.batch_get("clients", table, wanted, WHOLE).await?);
-        let large = ids.iter().filter(|id| {
-            own.get(&keys::client(id.as_str())).is_some_and(|own| own.contains_key(DETAILS))
-        });
+        let large = ids
+            .iter()
+            .filter(|id| own.get(&keys::client(id.as_str())).is_some_and(|own| own.contains_key(DETAILS)));
         let wanted: Vec<_> = large.map(|id| item([("pk", s(keys::client_details(id)))])).collect();
         let details = by_key(self.batch_get("client details", table, wanted, WHOLE).await?);
         let found = ids.iter().filter_map(|id| {

@@ -190,7 +190,12 @@ impl Store {
             if let Some(bucket) = &client.bucket_id {
                 grown.enter(bucket, &placed);
             }
-            bytes += [Some(&own), details.as_ref()].into_iter().flatten().flatten().map(|(_, v)| size(v)).sum::<usize>();
+            bytes += [Some(&own), details.as_ref()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|(_, v)| size(v))
+                .sum::<usize>();
             let count = writes.len() + 2 + usize::from(details.is_some()) + grown.len();
             if taken > 0 && (count > WRITES_MAX || bytes > BYTES_MAX) {
                 break;
@@ -199,8 +204,10 @@ impl Store {
             let own = put(&tables.clients, own).condition_expression(fresh).build().map_err(unbuilt)?;
             parts.push(Part::Client(at));
             writes.push(TransactWriteItem::builder().put(own).build());
-            let lead =
-                put(&tables.clients, placed.to_item()).condition_expression(fresh).build().map_err(unbuilt)?;
+            let lead = put(&tables.clients, placed.to_item())
+                .condition_expression(fresh)
+                .build()
+                .map_err(unbuilt)?;
             parts.push(Part::Lead(at));
             writes.push(TransactWriteItem::builder().put(lead).build());
             if let Some(details) = details {
@@ -269,16 +276,14 @@ fn verdicts(
             let lead = PlacedLead::from_item(stored.unwrap_or(&Item::new()))?;
             // Ids of sign-ups are random; those of imported records are not, but the import's is.
             let import = own.flatten().and_then(|own| own.get("importId")?.as_s().ok());
-            let is_own = lead.lead.id == client.id
-                && client.import_id.as_ref().is_none_or(|id| import == Some(id));
+            let is_own =
+                lead.lead.id == client.id && client.import_id.as_ref().is_none_or(|id| import == Some(id));
             return Ok(Some(if is_own { Registered::Created } else { Registered::EmailTaken }));
         }
         if own.is_some() {
             return Ok(Some(Registered::IdTaken));
         }
-        let closed = |part: &Part| {
-            matches!(part, Part::Counter(counter) if counter.entered.is_some() && counter.entered == client.bucket_id)
-        };
+        let closed = |part: &Part| matches!(part, Part::Counter(counter) if counter.entered.is_some() && counter.entered == client.bucket_id);
         Ok(find(&closed).map(|_| Registered::BucketGone))
     };
     clients.iter().enumerate().map(judge).collect()

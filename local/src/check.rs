@@ -1,0 +1,196 @@
+//! `local check`: walks every table and compares what is stored more than once.
+//!
+//! A client's item says which lead, counts and index entries there must be; a bucket's record says
+//! which routing records. Each of these is a `Fact`, met on two sides: *due* by the record, and
+//! *found* in its own place. The sides must come to the same. They are compared as digests, summed
+//! up in a `Sketch` of fixed size, so that a walk needs as much memory for ten million clients as
+//! for ten. What differs is looked at by name in a further walk.
+//!
+//! A running system changes while it is walked, and a change under way looks like a difference.
+//! Nothing is reported that was not the same in every walk. A count that leads come to all the
+//! time cannot be judged by that; how many there are is told as well.
+
+mod sketch;
+mod walk;
+
+use crate::template::Template;
+use anyhow::Result;
+use serde::Serialize;
+use shared::store::Store;
+use sketch::Sums;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Write;
+use walk::Walk;
+
+/// Most problems that are reported one by one.
+const PROBLEMS_MAX: usize = 1000;
+/// Most cells of the sketch whose facts are looked at by name: each holds a problem at least.
+const CELLS_NAMED: usize = PROBLEMS_MAX;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Clients' items.
+    pub clients: u64,
+    /// Leads' items.
+    pub leads: u64,
+    /// Buckets' records.
+    pub buckets: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Roles.
+    pub roles: u64,
+    /// How often the tables were walked: once where nothing differed; a problem was the same in
+    /// every walk.
+    pub walks: u32,
+    /// What is wrong, at most a thousand.
+    pub problems: Vec<Problem>,
+    /// How many more there are at least.
+    pub more: u64,
+    /// Places that differed in every walk, each time otherwise: they are being written to. They
+    /// can be judged at a quieter time.
+    pub unsettled: u64,
+}
+
+impl Report {
+    /// Whether nothing was found to be wrong.
+    pub fn is_consistent(&self) -> bool {
+        self.problems.is_empty() && self.more == 0
+    }
+
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// The output is closed.
+    pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let Self { clients, leads, buckets, tokens, roles, walks, problems, more, unsettled } = self;
+        writeln!(out, "{clients} clients, {leads} leads, {buckets} buckets, {tokens} tokens, {roles} roles")?;
+        for problem in problems {
+            writeln!(out, "{problem}")?;
+        }
+        if *more > 0 {
+            writeln!(out, "and at least {more} more")?;
+        }
+        if *unsettled > 0 {
+            writeln!(
+                out,
+                "{unsettled} places were written to all the while and could not be judged; check again at a quieter time"
+            )?;
+        }
+        match (self.is_consistent(), walks) {
+            (true, 1) => writeln!(out, "Consistent."),
+            (true, _) => {
+                writeln!(out, "Consistent: what differed at first was not the same in all {walks} walks.")
+            }
+            (false, _) => writeln!(out, "Not consistent: each of these was the same in all {walks} walks."),
+        }
+    }
+
+    /// Writes it for programs: the report's fields and `consistent`, in JSON.
+    ///
+    /// # Errors
+    /// The output is closed.
+    pub fn write_json(&self, out: &mut impl Write) -> std::io::Result<()> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            consistent: bool,
+            #[serde(flatten)]
+            report: &'a Report,
+        }
+        let shown = Shown { consistent: self.is_consistent(), report: self };
+        serde_json::to_writer_pretty(&mut *out, &shown)?;
+        writeln!(out)
+    }
+}
+
+/// Something that is not as it must be. Shows no email in full, and nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// What it is about.
+    pub kind: Kind,
+    /// The table: `clients`, `buckets`, `tokens`, `roles`, `expiring` or `activity`.
+    pub table: &'static str,
+    /// Where in the table: a key, with the index or the attribute where it is about one.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}, {}: {}", self.kind, self.table, self.key, self.what)
+    }
+}
+
+/// What a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An item that no part of the system writes.
+    Unrecognised,
+    /// A client's own item.
+    Client,
+    /// The rest of a client with a large profile.
+    Details,
+    /// The item that keeps an email unique and is what partners see.
+    Lead,
+    /// A bucket's record.
+    Bucket,
+    /// A record that sign-ups are routed by.
+    Route,
+    /// A count of leads.
+    Counter,
+    /// An identification token.
+    Token,
+    /// A role.
+    Role,
+    /// What an `Idempotency-Key` was answered.
+    Idempotency,
+    /// An entry of an index.
+    Index,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unrecognised => "unrecognised",
+            Self::Client => "client",
+            Self::Details => "details",
+            Self::Lead => "lead",
+            Self::Bucket => "bucket",
+            Self::Route => "route",
+            Self::Counter => "counter",
+            Self::Token => "token",
+            Self::Role => "role",
+            Self::Idempotency => "idempotency",
+            Self::Index => "index",
+        })
+    }
+}
+
+/// Walks every table, strongly consistent where DynamoDB offers it (indexes do not). Where
+/// something looks wrong, walks them twice more, and reports what is wrong each time.
+///
+/// # Errors
+/// DynamoDB failed after all retries, or a table is missing.
+pub async fn check(store: &Store) -> Result<Report> {
+    let template = Template::built_in()?;
+    let first = Walk::run(store, &template, HashMap::new()).await?;
+    if first.is_clean() {
+        return Ok(first.report(1));
+    }
+    let second = Walk::run(store, &template, HashMap::new()).await?;
+    let differing = first.sketch.steady(&second.sketch);
+    let unnamed = differing.len().saturating_sub(CELLS_NAMED);
+    let named: HashMap<usize, Sums> = differing.into_iter().take(CELLS_NAMED).collect();
+    let mut third = Walk::run(store, &template, named).await?;
+    third.counts.unsettled = third.sketch.unsettled([&first.sketch, &second.sketch]);
+    let same = |id: &u64| first.noted.found.contains_key(id) && second.noted.found.contains_key(id);
+    third.noted.found.retain(|id, _| same(id));
+    // Where one walk met more than it keeps, the others did as well.
+    third.noted.more = third.noted.more.min(first.noted.more).min(second.noted.more);
+    third.name_differences();
+    third.noted.more += unnamed as u64;
+    Ok(third.report(3))
+}
