@@ -13,6 +13,7 @@
 mod sketch;
 mod walk;
 
+use crate::target::Target;
 use crate::template::Template;
 use anyhow::Result;
 use serde::Serialize;
@@ -22,6 +23,39 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 use walk::Walk;
+
+/// Arguments of `local check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Check {
+    /// Checks the system and prints the report; whether nothing was found to be wrong.
+    ///
+    /// # Errors
+    /// The system can't be reached, a table is missing, or the output is closed.
+    #[tokio::main]
+    pub async fn run(&self) -> Result<bool> {
+        let opened = self.target.open().await?;
+        let checked = check(&opened.store).await;
+        let description = opened.description.clone();
+        opened.close().await;
+        let report = checked?;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            report.write_json(&mut out)?;
+        } else {
+            write!(out, "{description}: ")?;
+            report.write(&mut out)?;
+        }
+        Ok(report.is_consistent())
+    }
+}
 
 /// Most problems that are reported one by one.
 const PROBLEMS_MAX: usize = 1000;

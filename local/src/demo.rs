@@ -4,7 +4,7 @@
 use crate::credentials::Credentials;
 use anyhow::{Context, Result, bail};
 use shared::model::{
-    Bucket, BucketId, Client, ClientId, Keys, Role, RoleId, SignUp, Timestamp, TokenRecord, Whitelist,
+    Bucket, BucketId, Client, ClientId, Keys, NewToken, Role, RoleId, SignUp, Timestamp, Whitelist,
 };
 use shared::secret::Token;
 use shared::store::{CreateToken, Store};
@@ -27,18 +27,6 @@ const BUCKETS: [(&str, &str, &str, &[&str]); 4] = [
     ("69ce5200741e8f2238320003", "Campaigns", SIGN_UP_AFFILIATE, &[SOURCE]),
     ("69ce5200741e8f2238320004", "Direct", SIGN_UP_AFFILIATE, &[]),
 ];
-
-/// Creates the built-in roles that are missing; those that were changed stay as they are.
-///
-/// # Errors
-/// DynamoDB failed.
-pub async fn create_roles(store: &Store) -> Result<()> {
-    let existing = store.roles().await?;
-    for role in Role::built_in().iter().filter(|role| existing.iter().all(|known| known.id != role.id)) {
-        store.put_role(role).await?;
-    }
-    Ok(())
-}
 
 /// Keeps the tokens that the data directory knows and the tables still have; makes the others.
 ///
@@ -76,19 +64,15 @@ async fn token(
     {
         return Ok(known);
     }
-    let token = Token::generate()?;
-    let digest = token.digest();
-    let record = TokenRecord {
-        id: digest.token_id(),
+    let new = NewToken {
         name: name.to_owned(),
         role_id: RoleId::new(role),
-        hint: token.hint(),
+        expires_at: None,
         whitelist: Whitelist::default(),
         affiliate_ids: affiliates.iter().map(|id| (*id).to_owned()).collect(),
-        expires_at: None,
-        created_date: Timestamp::now(),
     };
-    match store.create_token(&record, &digest).await? {
+    let (token, record) = new.generate()?;
+    match store.create_token(&record, &token.digest()).await? {
         CreateToken::Created => {}
         CreateToken::NoRole | CreateToken::Outrun => {
             bail!("the role {role} was deleted: no token can have it")

@@ -1,6 +1,7 @@
 //! The whole system on one developer's machine, never deployed: an embedded DynamoDB, an HTTP
 //! gateway that sends the deployed handlers the events that API Gateway would send, and demo data.
 
+pub mod bootstrap;
 pub mod check;
 pub mod credentials;
 pub mod demo;
@@ -8,6 +9,7 @@ pub mod engine;
 pub mod functions;
 pub mod gateway;
 pub mod stack;
+pub mod target;
 pub mod template;
 
 pub use stack::{Options, Stack};

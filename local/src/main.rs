@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use local::bootstrap::Bootstrap;
+use local::check::Check;
 use local::credentials::{self, Credentials};
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
@@ -29,7 +31,24 @@ enum Command {
     Env(Env),
     /// Print an event of events/ with the running stack's credentials filled in, for `sam local invoke -e -`
     Event(Event),
+    /// Create the built-in roles and the first administrator's token, which is printed once
+    ///
+    /// Refuses where a token exists that may manage tokens and is not expired, unless --force is
+    /// given. The token alone goes to standard output. Needs, of the operator's own AWS credentials,
+    /// cloudformation:DescribeStacks (with --stack-name), dynamodb:DescribeTable, and on the tables of
+    /// tokens and roles dynamodb:Query, Scan, PutItem, UpdateItem.
+    Bootstrap(Bootstrap),
+    /// Check that all copies, counters and indexes in the tables agree
+    ///
+    /// Reads every table and changes nothing. Where something looks wrong the tables are read twice
+    /// more, and only what is the same each time is reported, so that a running system can be checked.
+    /// The exit code is 0 where everything agrees, 4 where something does not, and 1 where the check
+    /// could not be made.
+    Check(Check),
 }
+
+/// Exit code of a check that found something.
+const INCONSISTENT: u8 = 4;
 
 #[derive(Args, Debug)]
 struct Serve {
@@ -96,14 +115,19 @@ fn log_level(text: &str) -> Result<Log, String> {
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
+    let success = |()| std::process::ExitCode::SUCCESS;
     let done = match cli.command {
-        None => serve(cli.serve),
-        Some(Command::Serve(options)) => serve(options),
-        Some(Command::Env(options)) => env(&options),
-        Some(Command::Event(options)) => event(&options),
+        None => serve(cli.serve).map(success),
+        Some(Command::Serve(options)) => serve(options).map(success),
+        Some(Command::Env(options)) => env(&options).map(success),
+        Some(Command::Event(options)) => event(&options).map(success),
+        Some(Command::Bootstrap(options)) => options.run().map(success),
+        Some(Command::Check(options)) => {
+            options.run().map(|consistent| if consistent { success(()) } else { INCONSISTENT.into() })
+        }
     };
     match done {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             std::process::ExitCode::FAILURE

@@ -5,7 +5,7 @@ use crate::engine::{self, Engine};
 use crate::functions::Deployed;
 use crate::gateway::Gateway;
 use crate::template::{Function, Template};
-use crate::{demo, functions_environment};
+use crate::{bootstrap, demo, functions_environment};
 use anyhow::{Context, Result, anyhow, bail};
 use shared::Config;
 use shared::config::Tables;
@@ -62,7 +62,7 @@ pub struct Stack {
     stop: oneshot::Sender<()>,
     gateway: JoinHandle<()>,
     // Held for as long as the stack runs.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Stack {
@@ -74,7 +74,12 @@ impl Stack {
     pub async fn start(options: &Options) -> Result<Self> {
         let template = Template::built_in()?;
         let directory = std::path::absolute(&options.data_dir)?;
-        let lock = lock(&directory)?;
+        let lock = try_lock(&directory)?.with_context(|| {
+            format!(
+                "the data directory {} is in use by another running stack; choose another with --data-dir",
+                directory.display()
+            )
+        })?;
         let listener = listen(options.port).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
 
@@ -98,7 +103,7 @@ impl Stack {
         engine::create_missing_tables(store.sdk(), &template).await?;
 
         let known = if options.memory { None } else { credentials::read(&directory, "credentials.json")? };
-        demo::create_roles(&store).await?;
+        bootstrap::create_roles(&store).await?;
         let mut credentials =
             demo::create_tokens(&store, known.unwrap_or_default(), options.demo_data).await?;
         if options.demo_data {
@@ -139,18 +144,26 @@ impl Stack {
     }
 }
 
-/// One stack a data directory: two would undo each other's files.
-fn lock(directory: &Path) -> Result<File> {
+/// A data directory that nobody else works on.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Takes a data directory; `None` where a stack, or a command, has it. What an earlier stack left
+/// there about where it ran is taken away.
+pub(crate) fn try_lock(directory: &Path) -> Result<Option<Lock>> {
     let problem = || format!("can't use the data directory {}", directory.display());
     std::fs::create_dir_all(directory).with_context(problem)?;
     let file = File::create(directory.join("lock")).with_context(problem)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(anyhow!(
-            "the data directory {} is in use by another running stack; choose another with --data-dir",
-            directory.display()
-        )),
-        Err(TryLockError::Error(error)) => Err(error).with_context(problem),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(problem),
+    }
+    match std::fs::remove_file(directory.join("stack.json")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(problem),
+        _ => Ok(Some(Lock { _file: file })),
     }
 }
 
@@ -169,7 +182,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// A configuration with every table, for set-up work and for tests.
-fn config(template: &Template, environment: &BTreeMap<String, String>) -> Result<Config> {
+pub(crate) fn config(template: &Template, environment: &BTreeMap<String, String>) -> Result<Config> {
     let mut config = Config::from_lookup(|name| match name {
         "TOKENS_TABLE" | "ROLES_TABLE" => Some(name.to_owned()),
         name => environment.get(name).cloned(),

@@ -844,3 +844,39 @@ async fn of_very_many_problems_a_thousand_are_kept_and_the_others_counted() {
     assert_eq!((report.problems.len(), report.more), (1000, 560));
     stack.stop().await;
 }
+
+#[test]
+fn the_command_prints_the_report_and_ends_with_its_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |options: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_local"));
+        let output =
+            command.arg("check").args(options).arg("--data-dir").arg(directory.path()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let serve = |damage: bool| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = Options { memory: false, demo_data: true, ..Options::in_memory(directory.path()) };
+            let stack = Stack::start(&options).await.unwrap();
+            if damage {
+                delete(&stack.store, &stack.store.tables().clients, &pk(PUBLISHED_LEAD)).await;
+            }
+            stack.stop().await;
+        });
+    };
+    serve(false);
+    let (code, text) = run(&[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("61 clients, 61 leads, 4 buckets, ") && text.ends_with("Consistent.\n"), "{text}");
+    serve(true);
+    let (code, text) = run(&[]);
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("lead in clients, E#u…@example.com: is missing"), "{text}");
+    assert!(text.ends_with("Not consistent: each of these was the same in all 3 walks.\n"), "{text}");
+    let (code, text) = run(&["--json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(code, 4, "{text}");
+    assert_eq!((&report["consistent"], &report["problems"][0]["kind"]), (&false.into(), &"lead".into()));
+    assert!(!text.contains("user1@example.com"));
+}

@@ -3,99 +3,14 @@
 // The lint lets tests unwrap, but not the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod program;
+
+use program::{Output, PROGRAM, Running, run};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
-
-/// A running program; killed when it goes out of scope.
-struct Running {
-    child: Child,
-    /// What it printed until it was ready.
-    greeting: String,
-    credentials: Value,
-}
-
-impl Running {
-    fn start(directory: &Path, options: &[&str]) -> Self {
-        let mut child =
-            command(directory, options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut greeting = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !greeting.contains("Ready") {
-            assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
-        }
-        let credentials = std::fs::read(directory.join("credentials.json")).unwrap();
-        Self { child, greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
-    }
-
-    fn credential(&self, name: &str) -> &str {
-        self.credentials[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.credentials))
-    }
-
-    /// Sends a signal, and gives the exit status and what was logged.
-    fn end(mut self, signal: &str) -> (ExitStatus, String) {
-        let kill = format!("kill {signal} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(sent.success());
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap(), log)
-    }
-
-    fn leads(&self, body: &str) -> (u16, Value) {
-        let (bucket, affiliate) = (self.credential("bucketId"), self.credential("affiliateID"));
-        let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads");
-        self.post(&path, "authorization", self.credential("partnerToken"), body)
-    }
-
-    fn sign_up(&self, body: &str) -> (u16, Value) {
-        self.post("/tradersroom/api/auth/signup", "x-api-key", self.credential("signupKey"), body)
-    }
-
-    /// The least HTTP client there is.
-    fn post(&self, path: &str, header: &str, token: &str, body: &str) -> (u16, Value) {
-        use std::io::Write;
-        let host = self.credential("baseUrl").strip_prefix("http://").unwrap();
-        let mut socket = std::net::TcpStream::connect(host).unwrap();
-        write!(
-            socket,
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             {header}: {token}\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(directory: &Path, options: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(options).arg("--data-dir").arg(directory);
-    command
-}
-
-/// Runs the program to its end: status, standard output, standard error.
-fn run(directory: &Path, options: &[&str]) -> (bool, String, String) {
-    let output = command(directory, options).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.success(), text(output.stdout), text(output.stderr))
-}
 
 fn directory() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -254,7 +169,7 @@ fn it_says_plainly_what_is_in_the_way() {
     let directory = directory();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (done, _, error) = run(directory.path(), &["--port", &port, "--memory"]);
+    let Output { success: done, stderr: error, .. } = run(directory.path(), &["--port", &port, "--memory"]);
     assert!(!done);
     assert_eq!(
         error,
@@ -262,27 +177,27 @@ fn it_says_plainly_what_is_in_the_way() {
     );
 
     let _stack = Running::start(directory.path(), &["--port", "0", "--memory"]);
-    let (done, _, error) = run(directory.path(), &["--port", "0", "--memory"]);
+    let Output { success: done, stderr: error, .. } = run(directory.path(), &["--port", "0", "--memory"]);
     assert!(!done && error.contains("is in use by another running stack"), "{error}");
 
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let (done, _, error) = run(&file, &["--port", "0"]);
+    let Output { success: done, stderr: error, .. } = run(&file, &["--port", "0"]);
     assert!(!done && error.starts_with("error: can't use the data directory"), "{error}");
 
     let unreachable = ["--port", "0", "--dynamodb-endpoint", "http://127.0.0.1:9"];
-    let (done, _, error) = run(&directory.path().join("other"), &unreachable);
+    let Output { success: done, stderr: error, .. } = run(&directory.path().join("other"), &unreachable);
     assert!(!done && error.starts_with("error: DynamoDB can't be reached"), "{error}");
 }
 
 #[test]
 fn env_prints_what_a_functions_bootstrap_needs() {
     let directory = directory();
-    let (done, _, error) = run(directory.path(), &["env", "signup"]);
+    let Output { success: done, stderr: error, .. } = run(directory.path(), &["env", "signup"]);
     assert!(!done && error.contains("no stack was started on"), "{error}");
 
     let stack = Running::start(directory.path(), &["--port", "0", "--memory"]);
-    let (done, lines, _) = run(directory.path(), &["env", "signup"]);
+    let Output { success: done, stdout: lines, .. } = run(directory.path(), &["env", "signup"]);
     assert!(done);
     let pairs: Vec<_> = lines.lines().map(|line| line.split_once('=').unwrap()).collect();
     let value =
@@ -290,13 +205,13 @@ fn env_prints_what_a_functions_bootstrap_needs() {
     assert_eq!((value("CLIENTS_TABLE"), value("EXPIRING_TABLE")), ("ClientsTable", "ExpiringTable"));
     assert!(stack.greeting.contains(value("AWS_ENDPOINT_URL_DYNAMODB")));
 
-    let (_, json, _) = run(directory.path(), &["env", "leads-by-source", "--sam"]);
+    let Output { stdout: json, .. } = run(directory.path(), &["env", "leads-by-source", "--sam"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["LeadsBySourceFunction"]["TOKENS_TABLE"], "TokensTable");
 
-    let (done, _, error) = run(directory.path(), &["env", "nothing"]);
+    let Output { success: done, stderr: error, .. } = run(directory.path(), &["env", "nothing"]);
     assert!(
-        !done && error.contains("there is no function nothing; there are: leads, leads-by-source, signup"),
+        !done && error.contains("there is no function nothing; there are: admin-buckets, admin-clients, "),
         "{error}"
     );
 }
@@ -315,6 +230,9 @@ fn help_names_every_option() {
         "--log",
         "serve",
         "env",
+        "event",
+        "bootstrap",
+        "check",
     ] {
         assert!(help.contains(option), "{option} in {help}");
     }

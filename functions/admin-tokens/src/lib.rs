@@ -11,7 +11,6 @@ use shared::http::{Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::{
     NewToken, Permission, Stored, Timestamp, TokenActivity, TokenId, TokenRecord, Version, WhitelistChange,
 };
-use shared::secret::Token;
 use shared::store::{Changed, CreateToken, StoreError};
 use std::sync::Arc;
 
@@ -79,19 +78,8 @@ async fn create(app: &App, request: &Request) -> Result<Answer, ApiError> {
             "affiliateIDs must have at least one affiliate for a role with buckets:view-own and without buckets:view-all",
         ));
     }
-    let token = Token::generate().map_err(|_| StoreError::outrun("generate token"))?;
-    let digest = token.digest();
-    let record = TokenRecord {
-        id: digest.token_id(),
-        name: given.name,
-        role_id: given.role_id,
-        hint: token.hint(),
-        whitelist: given.whitelist,
-        affiliate_ids: given.affiliate_ids,
-        expires_at: given.expires_at,
-        created_date: Timestamp::now(),
-    };
-    match app.store.create_token(&record, &digest).await? {
+    let (token, record) = given.generate().map_err(|_| StoreError::outrun("generate token"))?;
+    match app.store.create_token(&record, &token.digest()).await? {
         CreateToken::Created => {}
         CreateToken::NoRole | CreateToken::Outrun => return Err(no_role()),
     }

@@ -1,4 +1,5 @@
 use super::{Invalid, NAME_MAX_CHARS, Object, RoleId, Timestamp};
+use crate::secret::Token;
 use ipnet::IpNet;
 use serde::Serialize;
 use std::fmt;
@@ -223,6 +224,25 @@ impl NewToken {
             whitelist: read_whitelist(&object)?.unwrap_or_default(),
             affiliate_ids: affiliate_ids.unwrap_or_default(),
         })
+    }
+
+    /// The token itself, and what is stored of it.
+    ///
+    /// # Errors
+    /// The system has no random source.
+    pub fn generate(self) -> Result<(Token, TokenRecord), getrandom::Error> {
+        let token = Token::generate()?;
+        let record = TokenRecord {
+            id: token.digest().token_id(),
+            name: self.name,
+            role_id: self.role_id,
+            hint: token.hint(),
+            whitelist: self.whitelist,
+            affiliate_ids: self.affiliate_ids,
+            expires_at: self.expires_at,
+            created_date: Timestamp::now(),
+        };
+        Ok((token, record))
     }
 }
 

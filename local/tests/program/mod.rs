@@ -1,0 +1,145 @@
+//! The `local` program as a process, for the tests that run it.
+
+// Each test file uses a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+
+/// A running program; killed when it goes out of scope.
+pub struct Running {
+    pub child: Child,
+    /// What it printed until it was ready.
+    pub greeting: String,
+    pub credentials: Value,
+}
+
+impl Running {
+    pub fn start(directory: &Path, options: &[&str]) -> Self {
+        let mut child =
+            command(directory, options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("Ready") {
+            assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
+        }
+        let credentials = std::fs::read(directory.join("credentials.json")).unwrap();
+        Self { child, greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
+    }
+
+    pub fn credential(&self, name: &str) -> &str {
+        self.credentials[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.credentials))
+    }
+
+    /// Sends a signal, and gives the exit status and what was logged.
+    pub fn end(mut self, signal: &str) -> (ExitStatus, String) {
+        let kill = format!("kill {signal} {}", self.child.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(sent.success());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+
+    pub fn leads(&self, body: &str) -> (u16, Value) {
+        let (bucket, affiliate) = (self.credential("bucketId"), self.credential("affiliateID"));
+        let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads");
+        self.post(&path, "authorization", self.credential("partnerToken"), body)
+    }
+
+    pub fn sign_up(&self, body: &str) -> (u16, Value) {
+        self.post("/tradersroom/api/auth/signup", "x-api-key", self.credential("signupKey"), body)
+    }
+
+    pub fn post(&self, path: &str, header: &str, token: &str, body: &str) -> (u16, Value) {
+        self.send("POST", path, (header, token), body)
+    }
+
+    pub fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        self.send("GET", path, ("authorization", token), "")
+    }
+
+    pub fn delete(&self, path: &str, token: &str) -> u16 {
+        self.send("DELETE", path, ("authorization", token), "").0
+    }
+
+    /// Id of a token, which an administrator's token finds by its first characters.
+    pub fn token_id(&self, administrator: &str) -> String {
+        let (_, list) = self.get("/api/admin/tokens", administrator);
+        let mut items = list["items"].as_array().unwrap().iter();
+        let own = items
+            .find(|item| administrator.starts_with(item["hint"].as_str().unwrap().trim_end_matches('…')));
+        own.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The least HTTP client there is; an empty answer is `null`.
+    pub fn send(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> (u16, Value) {
+        let host = self.credential("baseUrl").strip_prefix("http://").unwrap();
+        let mut socket = TcpStream::connect(host).unwrap();
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             {}: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            header.0,
+            header.1,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
+        (head[9..12].parse().unwrap(), body)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program that ended has printed.
+#[derive(Debug)]
+pub struct Output {
+    pub success: bool,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn command(directory: &Path, options: &[&str]) -> Command {
+    let mut command = plain(options);
+    command.arg("--data-dir").arg(directory);
+    command
+}
+
+/// The program without a data directory.
+pub fn plain(options: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(options);
+    command
+}
+
+/// Runs a program to its end.
+pub fn output(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Output {
+        success: output.status.success(),
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// Runs the program on a data directory to its end.
+pub fn run(directory: &Path, options: &[&str]) -> Output {
+    output(command(directory, options))
+}
