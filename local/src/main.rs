@@ -5,6 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use local::bootstrap::Bootstrap;
 use local::check::Check;
 use local::credentials::{self, Credentials};
+use local::export::Export;
+use local::import::{Ended, Import};
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
 use shared::telemetry::{self, Output};
@@ -38,6 +40,24 @@ enum Command {
     /// cloudformation:DescribeStacks (with --stack-name), dynamodb:DescribeTable, and on the tables of
     /// tokens and roles dynamodb:Query, Scan, PutItem, UpdateItem.
     Bootstrap(Bootstrap),
+    /// Import clients from a CSV or JSON Lines file of any size
+    ///
+    /// The fields are those of Sign Up, by their published names; in CSV the header row names them, nested
+    /// ones as billing.city, agreements as a JSON array, and an empty cell counts as absent. A record
+    /// may carry besides: id, createdDate, ftd (ISO 8601 or epoch milliseconds, of the past) and
+    /// bucketId; without the last it is routed as a sign-up is. updatedDate is the time of the import,
+    /// so that partners who poll by it see what arrived. Nobody is mailed: sendEmail is ignored.
+    ///
+    /// Records are validated as sign-ups are; those that are not valid are reported and the others
+    /// imported. An interrupted import, a killed one too, goes on where it was when the same command is
+    /// run again: no record is imported twice, none is lost. The exit code is 0 where all records were
+    /// imported, updated or skipped, 3 where some were rejected, 1 where the import failed.
+    Import(Import),
+    /// Export a bucket's leads, or its clients with all their fields, as CSV or JSON Lines
+    ///
+    /// In the order of createdDate. A file is written whole or not at all. With --full, import takes it
+    /// again.
+    Export(Export),
     /// Check that all copies, counters and indexes in the tables agree
     ///
     /// Reads every table and changes nothing. Where something looks wrong the tables are read twice
@@ -47,6 +67,8 @@ enum Command {
     Check(Check),
 }
 
+/// Exit code of an import that rejected records.
+const REJECTS: u8 = 3;
 /// Exit code of a check that found something.
 const INCONSISTENT: u8 = 4;
 
@@ -122,6 +144,13 @@ fn main() -> std::process::ExitCode {
         Some(Command::Env(options)) => env(&options).map(success),
         Some(Command::Event(options)) => event(&options).map(success),
         Some(Command::Bootstrap(options)) => options.run().map(success),
+        Some(Command::Import(options)) => options.run().map(|ended| match ended {
+            Ended::Complete => success(()),
+            Ended::WithRejects => REJECTS.into(),
+            // As shells report it.
+            Ended::Interrupted(signal) => (128 + signal).into(),
+        }),
+        Some(Command::Export(options)) => options.run().map(success),
         Some(Command::Check(options)) => {
             options.run().map(|consistent| if consistent { success(()) } else { INCONSISTENT.into() })
         }

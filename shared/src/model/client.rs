@@ -306,7 +306,7 @@ pub struct Client {
     pub updated_date: Timestamp,
     /// When it made its first deposit.
     pub ftd: Option<Timestamp>,
-    /// The import that brought it, by which that import recognises it after a crash.
+    /// The import and the record that brought it, by which that import recognises it after a crash.
     pub import_id: Option<String>,
 }
 
@@ -418,7 +418,20 @@ impl ClientChange {
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
         super::refuse_unchangeable(&object, &["id", "createdDate", "updatedDate", "sendEmail"])?;
-        let known: Vec<_> = Self::NAMES.iter().chain(Profile::NAMES).copied().collect();
+        Self::only_known(&object, &[])?;
+        let change = Self::read(&object)?;
+        if change == Self::default() {
+            return Err(Invalid::new("body must have a field to change; an empty text takes one away"));
+        }
+        Ok(change)
+    }
+
+    /// Refuses fields, nested ones included, that can't be changed and are not among `besides`.
+    ///
+    /// # Errors
+    /// Names the first one.
+    pub fn only_known(object: &Object<'_>, besides: &[&str]) -> Result<(), Invalid> {
+        let known: Vec<_> = Self::NAMES.iter().chain(Profile::NAMES).chain(besides).copied().collect();
         object.only(&known)?;
         if let Some(billing) = object.object("billing")? {
             billing.only(Billing::NAMES)?;
@@ -426,11 +439,13 @@ impl ClientChange {
         for agreement in object.objects("agreements", AGREEMENTS_MAX)?.unwrap_or_default() {
             agreement.only(&["label", "ip", "signedAt"])?;
         }
-        let change = Self::read(&object)?;
-        if change == Self::default() {
-            return Err(Invalid::new("body must have a field to change; an empty text takes one away"));
-        }
-        Ok(change)
+        Ok(())
+    }
+
+    /// Names of all fields that can be changed; those of `billing` as `billing.city`.
+    pub fn names() -> impl Iterator<Item = String> {
+        let own = Self::NAMES.iter().chain(Profile::NAMES).filter(|name| **name != "billing");
+        own.map(|name| (*name).to_owned()).chain(Billing::NAMES.iter().map(|name| format!("billing.{name}")))
     }
 
     /// Reads the fields that can be changed, and no others.

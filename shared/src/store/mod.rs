@@ -188,6 +188,20 @@ impl StoreError {
         ) || self.code.contains("Throttl")
     }
 
+    /// Whether the call would be refused again: a mistake in who calls, or where.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            &*self.code,
+            "AccessDeniedException"
+                | "ExpiredTokenException"
+                | "InvalidSignatureException"
+                | "MissingAuthenticationTokenException"
+                | "ResourceNotFoundException"
+                | "UnrecognizedClientException"
+                | "ValidationException"
+        )
+    }
+
     /// Work that others kept undoing for as long as a request may take.
     pub fn outrun(operation: &'static str) -> Self {
         Self::new(operation, "outrun by other changes")

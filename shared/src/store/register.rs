@@ -272,12 +272,16 @@ fn verdicts(
     }
     let judge = |(at, client): (usize, &Client)| {
         let own = find(&|part| matches!(part, Part::Client(of) if *of == at));
+        // Ids of sign-ups are random; an imported record is known by the import's own mark.
+        if client.import_id.is_some() {
+            let mark = own.flatten().and_then(|own| own.get("importId")?.as_s().ok());
+            if mark == client.import_id.as_ref() {
+                return Ok(Some(Registered::Created));
+            }
+        }
         if let Some(stored) = find(&|part| matches!(part, Part::Lead(of) if *of == at)) {
             let lead = PlacedLead::from_item(stored.unwrap_or(&Item::new()))?;
-            // Ids of sign-ups are random; those of imported records are not, but the import's is.
-            let import = own.flatten().and_then(|own| own.get("importId")?.as_s().ok());
-            let is_own =
-                lead.lead.id == client.id && client.import_id.as_ref().is_none_or(|id| import == Some(id));
+            let is_own = lead.lead.id == client.id && client.import_id.is_none();
             return Ok(Some(if is_own { Registered::Created } else { Registered::EmailTaken }));
         }
         if own.is_some() {
