@@ -307,6 +307,109 @@ impl TestApp {
     }
 }
 
+/// A call of the admin API: method, path, body.
+pub type Call<'a> = (&'a str, &'a str, Option<Value>);
+
+impl TestApp {
+    /// Asserts that each of the calls is refused with the published 401, whatever its body and
+    /// whatever its path names, for every kind of token that must not make it. `allowed`: the
+    /// permissions each of which suffices.
+    pub async fn assert_needs(&self, allowed: &[Permission], calls: &[Call<'_>]) {
+        let all = || TokenSpec {
+            permissions: allowed.to_vec(),
+            affiliates: vec!["A".into()],
+            ..TokenSpec::default()
+        };
+        let (deleted, id) = self.token_and_id(all()).await;
+        let record = self.store().token_by_id(&id).await.unwrap().unwrap();
+        self.store().delete_token(&record.value).await.unwrap();
+        let good = self.token(all()).await;
+        let mut tokens = vec![
+            String::new(),
+            "nonsense".to_owned(),
+            format!("Bearer {good}"),
+            good.replace("wbcs_", "wbcs-"),
+            Token::generate().unwrap().expose().to_owned(),
+            deleted,
+            self.token(TokenSpec { expires_at: Some(1), ..all() }).await,
+            self.token(TokenSpec { whitelist: vec!["192.0.2.0/24".into()], ..all() }).await,
+            self.token(TokenSpec::default()).await,
+        ];
+        for permission in Permission::ALL.iter().filter(|permission| !allowed.contains(permission)) {
+            tokens.push(self.token(TokenSpec { permissions: vec![*permission], ..all() }).await);
+        }
+        for (method, path, body) in calls {
+            for token in &tokens {
+                self.admin(token, method, path, body.as_ref()).await.assert(401, UNAUTHORIZED);
+                self.admin(token, method, path, Some(&Value::from("bad body")))
+                    .await
+                    .assert(401, UNAUTHORIZED);
+            }
+            let without = self.send(Method::from_bytes(method.as_bytes()).unwrap(), path, &[], "").await;
+            without.assert(401, UNAUTHORIZED);
+            let allowed = self.admin(&good, method, path, body.as_ref()).await;
+            assert!(![401, 500].contains(&allowed.status), "{method} {path}: {allowed:?}");
+        }
+    }
+
+    /// Asserts what every call with a body does with bodies that are none.
+    pub async fn assert_reads_json(&self, token: &str, method: &str, path: &str) {
+        let send = async |kind: &str, body: String| {
+            let headers = [("authorization", token), ("content-type", kind)];
+            self.send(Method::from_bytes(method.as_bytes()).unwrap(), path, &headers, body).await
+        };
+        for body in ["{", "[]", "7", "{\"a\":}", "null", "{\"name\":\"\u{1}\"}"] {
+            let answer = send("application/json", body.into()).await;
+            assert_eq!(answer.status, 400, "{method} {path} {body}: {answer:?}");
+        }
+        let deep = format!("{{\"name\":{}1{}}}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(send("application/json", deep).await.status, 400);
+        assert_eq!(send("text/plain", "{}".into()).await.status, 415);
+        assert_eq!(
+            send("application/json", format!("{{\"name\":\"{}\"}}", "x".repeat(1 << 20))).await.status,
+            413
+        );
+        send("application/json", r#"{"surprise":1}"#.into())
+            .await
+            .assert_error(400, "surprise is not a known field");
+    }
+
+    /// Reads a list of the admin API to its end, `limit` items a page.
+    pub async fn walk(&self, token: &str, path: &str, limit: usize) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        let joint = if path.contains('?') { '&' } else { '?' };
+        for _ in 0..1000 {
+            let page =
+                self.admin(token, "GET", &format!("{path}{joint}limit={limit}&cursor={cursor}"), None).await;
+            assert_eq!(page.status, 200, "{page:?}");
+            let page = page.json();
+            let found = page["items"].as_array().unwrap();
+            assert!(found.len() <= limit, "{} items", found.len());
+            items.extend(found.iter().cloned());
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => return items,
+            }
+        }
+        panic!("{path} has no end");
+    }
+
+    /// Asserts that every copy, counter and index of what is stored agrees.
+    pub async fn assert_consistent(&self) {
+        let report = local::check::check(self.store()).await.unwrap();
+        assert!(report.is_consistent() && report.unsettled == 0, "{report:#?}");
+    }
+}
+
+/// Waits until a condition holds; fails after half a minute.
+pub async fn eventually<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let begin = std::time::Instant::now();
+    while !condition().await {
+        assert!(begin.elapsed().as_secs() < 30, "it never came true");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 impl Answer {
     /// Asserts that the request succeeded.
     #[track_caller]
