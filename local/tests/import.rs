@@ -515,3 +515,42 @@ fn a_reader_that_had_enough_is_no_error() {
     let text = String::from_utf8(done.stdout).unwrap();
     assert_eq!(text, "id,email,affiliateID,status,createdDate,updatedDate,ftd\n0\n");
 }
+
+/// Figures for docs/performance.md: `IMPORT_ROWS=25000 cargo test --release -p local --test import
+/// memory -- --nocapture`.
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    let peak = |rows: u64| {
+        let place = Place::new();
+        let stack = place.serve();
+        let csv = place.write("clients.csv", &many(rows));
+        let mut import = command(&place.data(), &["import", &csv])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (of_import, of_stack) =
+            (format!("/proc/{}/status", import.id()), format!("/proc/{}/status", stack.child.id()));
+        let high_water = |path: &str| {
+            let status = fs::read_to_string(path).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or_default()
+        };
+        let mut peak = 0;
+        while import.try_wait().unwrap().is_none() {
+            peak = peak.max(high_water(&of_import));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = import.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let size = fs::metadata(place.path("clients.csv")).unwrap().len();
+        let engine = high_water(&of_stack);
+        println!(
+            "{rows} rows, {size} bytes: import {peak} KB, stack {engine} KB. {}",
+            String::from_utf8(output.stdout).unwrap()
+        );
+        peak
+    };
+    let (few, many) = (peak(rows()), peak(4 * rows()));
+    assert!(many < few + few / 4, "{few} KB for {} rows, {many} KB for four times as many", rows());
+}

@@ -8,12 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
 /// A running program; killed when it goes out of scope.
 pub struct Running {
     pub child: Child,
+    log: Option<JoinHandle<String>>,
     /// What it printed until it was ready.
     pub greeting: String,
     pub credentials: Value,
@@ -23,13 +25,20 @@ impl Running {
     pub fn start(directory: &Path, options: &[&str]) -> Self {
         let mut child =
             command(directory, options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Read all the time: a full pipe would stop whoever logs.
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !greeting.contains("Ready") {
             assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
         }
         let credentials = std::fs::read(directory.join("credentials.json")).unwrap();
-        Self { child, greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
+        Self { child, log: Some(log), greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
     }
 
     pub fn credential(&self, name: &str) -> &str {
@@ -41,8 +50,7 @@ impl Running {
         let kill = format!("kill {signal} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        let log = self.log.take().unwrap().join().unwrap();
         (self.child.wait().unwrap(), log)
     }
 
