@@ -27,7 +27,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// How long nothing may happen before a round counts as complete.
@@ -113,6 +113,8 @@ impl Proxy {
             changed: Notify::new(),
             shortfall: Mutex::default(),
             faults: Mutex::default(),
+            hold: Mutex::default(),
+            gate: Semaphore::new(0),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -158,6 +160,24 @@ impl Proxy {
     /// Lets the next `TransactWriteItems` calls fail, one fault a call.
     pub fn fail_transactions(&self, faults: impl IntoIterator<Item = Fault>) {
         lock(&self.state.faults).extend(faults);
+    }
+
+    /// Lets transactions that write clients wait before they reach DynamoDB, but for the first
+    /// `passing`, until [`Proxy::release`].
+    pub fn hold_clients(&self, passing: usize) {
+        *lock(&self.state.hold) = Hold { is_on: true, passing, held: 0 };
+    }
+
+    /// How many calls wait.
+    pub fn held(&self) -> usize {
+        lock(&self.state.hold).held
+    }
+
+    /// Lets the calls that wait go on.
+    pub fn release(&self) {
+        let mut hold = lock(&self.state.hold);
+        self.state.gate.add_permits(hold.held);
+        *hold = Hold::default();
     }
 
     /// Faults that are yet to come.
@@ -211,6 +231,16 @@ struct State {
     changed: Notify,
     shortfall: Mutex<Shortfall>,
     faults: Mutex<VecDeque<Fault>>,
+    hold: Mutex<Hold>,
+    gate: Semaphore,
+}
+
+/// What [`Proxy::hold_clients`] asked for.
+#[derive(Debug, Default)]
+struct Hold {
+    is_on: bool,
+    passing: usize,
+    held: usize,
 }
 
 /// What [`Proxy::leave_unprocessed`] asked for and is yet to be done.
@@ -353,6 +383,9 @@ impl State {
         if fault == Some(Fault::Conflict) {
             return conflict(&body);
         }
+        if operation == "TransactWriteItems" && self.is_held(&body) {
+            self.gate.acquire().await.unwrap().forget();
+        }
         let asked = body.clone();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
@@ -385,6 +418,23 @@ impl State {
             let _ = ticket.released.wait_for(|released| *released >= ticket.round).await;
         }
         Response::from_parts(parts, Full::new(body))
+    }
+
+    fn is_held(&self, transaction: &[u8]) -> bool {
+        let mut hold = lock(&self.hold);
+        let writes_clients = || {
+            let request = serde_json::from_slice::<Value>(transaction).unwrap_or_default();
+            tables(&request).contains(&"ClientsTable")
+        };
+        if !hold.is_on || !writes_clients() {
+            return false;
+        }
+        if hold.passing > 0 {
+            hold.passing -= 1;
+            return false;
+        }
+        hold.held += 1;
+        true
     }
 
     /// Takes the keys that are to be left unprocessed out of a batch, and gives them as an answer
