@@ -180,6 +180,11 @@ impl Proxy {
         *hold = Hold::default();
     }
 
+    /// Forgets the faults that are yet to come.
+    pub fn end_faults(&self) {
+        lock(&self.state.faults).clear();
+    }
+
     /// Faults that are yet to come.
     pub fn faults_left(&self) -> usize {
         lock(&self.state.faults).len()
@@ -189,6 +194,8 @@ impl Proxy {
 /// How a transaction fails; the embedded engine by itself never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// It comes faster than the tables take: nothing is written.
+    Throttled,
     /// It met another transaction on its counters: nothing is written.
     Conflict,
     /// It is written, its answer is lost, and what arrives is a conflict.
@@ -380,8 +387,13 @@ impl State {
         }
 
         let fault = (operation == "TransactWriteItems").then(|| lock(&self.faults).pop_front()).flatten();
-        if fault == Some(Fault::Conflict) {
-            return conflict(&body);
+        match fault {
+            Some(Fault::Conflict) => return conflict(&body),
+            Some(Fault::Throttled) => {
+                let error = json!({ "__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException" });
+                return failure(StatusCode::BAD_REQUEST, &error);
+            }
+            _ => {}
         }
         if operation == "TransactWriteItems" && self.is_held(&body) {
             self.gate.acquire().await.unwrap().forget();
@@ -398,7 +410,7 @@ impl State {
                 let error = json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError" });
                 return failure(StatusCode::INTERNAL_SERVER_ERROR, &error);
             }
-            Some(Fault::Conflict) | None => {}
+            Some(Fault::Throttled | Fault::Conflict) | None => {}
         }
         if let (Some(unprocessed), StatusCode::OK) = (unprocessed, parts.status) {
             let mut answer: Value = serde_json::from_slice(&body).unwrap();

@@ -1,0 +1,99 @@
+//! `local import` while DynamoDB throttles, conflicts and loses answers: it slows down, and imports
+//! each record once.
+
+use clap::Parser;
+use local::engine::Engine;
+use local::import::{Ended, Import};
+use serde_json::json;
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use tests::TestApp;
+use tests::proxy::Fault::{self, Conflict, Throttled, WrittenThenConflict, WrittenThenServerError};
+use tests::proxy::Proxy;
+
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(flatten)]
+    import: Import,
+}
+
+const ROWS: usize = 500;
+
+/// Rows of one bucket, every tenth with the email of the one before.
+fn csv() -> String {
+    let mut csv = "email,phone,firstName,affiliateID,lastName\n".to_owned();
+    for row in 0..ROWS {
+        let email = if row % 10 == 9 { row - 1 } else { row };
+        writeln!(csv, "c{email}@example.com,12345,A,A,Row {row}").unwrap();
+    }
+    csv
+}
+
+async fn import(app: &TestApp, endpoint: &str, options: &[&str]) -> anyhow::Result<Ended> {
+    let file = app.directory.path().join("clients.csv");
+    std::fs::write(&file, csv()).unwrap();
+    let arguments = ["import", file.to_str().unwrap(), "--dynamodb-endpoint", endpoint];
+    let command = Command::parse_from(arguments.iter().chain(options));
+    // It is a program's main, with a runtime of its own.
+    tokio::task::spawn_blocking(move || std::thread::spawn(move || command.import.run()).join().unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_is_imported_once_whatever_happens_to_the_calls() {
+    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+    let proxy = Proxy::start(engine.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    app.bucket("b1", "A", &[]).await;
+    let mixed = [Throttled, WrittenThenServerError, Conflict, WrittenThenConflict];
+    // More in a row than the SDK's own attempts.
+    let throttled = [Throttled; 40].into_iter();
+    let faults: Vec<Fault> = throttled.chain(mixed.into_iter().cycle().take(60)).collect();
+
+    proxy.fail_transactions(faults.iter().copied());
+    assert_eq!(import(&app, &proxy.endpoint(), &[]).await.unwrap(), Ended::Complete);
+    assert_eq!(proxy.faults_left(), 0);
+    let partner = app.partner(&["A"]).await;
+    let leads = app.leads(&partner, "b1", "A", &json!({ "limit": 5000 })).await;
+    assert_eq!(leads.keys().len(), ROWS * 9 / 10);
+    app.assert_consistent().await;
+
+    // The same again as updates: the last row of an email is what stays.
+    proxy.fail_transactions(faults);
+    let options = ["--on-duplicate", "update", "--restart"];
+    assert_eq!(import(&app, &proxy.endpoint(), &options).await.unwrap(), Ended::Complete);
+    assert_eq!(proxy.faults_left(), 0);
+    for client in app.walk(app.administrator(), "/api/admin/clients", 100).await {
+        let number: usize =
+            client["email"].as_str().unwrap()[1..].split('@').next().unwrap().parse().unwrap();
+        let last = if number % 10 == 8 { number + 1 } else { number };
+        assert_eq!(client["lastName"], format!("Row {last}"));
+    }
+    app.assert_consistent().await;
+    drop(app);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_gives_up_where_nothing_goes_and_goes_on_later() {
+    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+    let proxy = Proxy::start(engine.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    app.bucket("b1", "A", &[]).await;
+    proxy.fail_transactions([Throttled; 1000]);
+    let error = import(&app, &proxy.endpoint(), &["--give-up-after", "0"]).await.unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("run the same command again to go on") && message.contains("ThrottlingException"),
+        "{message}"
+    );
+    proxy.end_faults();
+    assert_eq!(import(&app, &proxy.endpoint(), &[]).await.unwrap(), Ended::Complete);
+    let partner = app.partner(&["A"]).await;
+    let leads = app.leads(&partner, "b1", "A", &json!({ "limit": 5000 })).await;
+    assert_eq!(leads.keys().len(), ROWS * 9 / 10);
+    app.assert_consistent().await;
+    drop(app);
+    engine.stop().await;
+}
