@@ -1,5 +1,6 @@
-//! `local import` while DynamoDB throttles, conflicts and loses answers: it slows down, and imports
-//! each record once.
+//! `local import` as DynamoDB sees it: what a record costs; and while DynamoDB throttles, conflicts
+//! and loses answers, each record is imported once. What the program itself does is tested in
+//! `local/tests/import.rs`.
 
 use clap::Parser;
 use local::engine::Engine;
@@ -94,6 +95,26 @@ async fn it_gives_up_where_nothing_goes_and_goes_on_later() {
     let leads = app.leads(&partner, "b1", "A", &json!({ "limit": 5000 })).await;
     assert_eq!(leads.keys().len(), ROWS * 9 / 10);
     app.assert_consistent().await;
+    drop(app);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_costs_less_than_a_sign_up() {
+    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+    let proxy = Proxy::start(engine.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    app.bucket("b1", "A", &[]).await;
+    let (done, measured) = proxy.measure(import(&app, &proxy.endpoint(), &["--parallel", "1"])).await;
+    assert_eq!(done.unwrap(), Ended::Complete);
+    let records = f64::from(u32::try_from(ROWS * 9 / 10).unwrap());
+    let (write, read) = (measured.write / records, measured.read / records);
+    println!(
+        "a record of an import: {write:.1} write units, {read:.2} read units, {:.3} calls",
+        measured.calls.len() as f64 / records
+    );
+    // A sign-up without a source is 14.
+    assert!(write < 14.0 && read < 1.0, "{write} write units, {read} read units");
     drop(app);
     engine.stop().await;
 }
