@@ -17,9 +17,9 @@ use anyhow::{Context, Result, bail};
 use checkpoint::{Checkpoint, Job};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use input::{Chunk, Input};
-use pace::Pace;
 use serde::{Deserialize, Serialize};
 use shared::store::Store;
+use shared::store::counters::SHARDS;
 use std::fs::{File, TryLockError};
 use std::io::{IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -53,8 +53,8 @@ pub struct Import {
     /// Forget the checkpoint and begin anew; what was imported before counts as duplicate
     #[arg(long)]
     restart: bool,
-    /// Most batches written at once; fewer while DynamoDB throttles
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    /// Most batches written at once, up to 8; fewer while DynamoDB throttles
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(SHARDS)))]
     parallel: u8,
     /// Give up after this many seconds without any success
     #[arg(long, value_name = "SECONDS", default_value_t = 300, hide = true)]
@@ -156,12 +156,13 @@ impl Import {
         let begin = Instant::now();
         let before = checkpoint.counts;
         let progress = Arc::new(Progress::new(size, &system, &checkpoint, resumed));
-        let writer = Arc::new(Writer {
+        let writer = Arc::new(Writer::new(
             store,
-            import_id: checkpoint.import_id.clone(),
-            on_duplicate: self.on_duplicate,
-            pace: Pace::new(self.parallel.into(), Duration::from_secs(self.give_up_after)),
-        });
+            &checkpoint.import_id,
+            self.on_duplicate,
+            self.parallel,
+            Duration::from_secs(self.give_up_after),
+        ));
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut ticks = tokio::time::interval(LINE_EVERY);

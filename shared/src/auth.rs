@@ -18,11 +18,31 @@ const ROLES_MAX_AGE: Duration = Duration::from_secs(30);
 
 type Roles = Arc<HashMap<RoleId, Permissions>>;
 
+/// A moment by both clocks: an instance may be paused between two requests, and one of its clocks
+/// with it.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: Timestamp::now() }
+    }
+
+    /// Whether neither clock says that it is longer ago; one that was set back says so.
+    fn is_within(self, age: Duration) -> bool {
+        let passed = Timestamp::now().millis() - self.wall.millis();
+        self.monotonic.elapsed() < age && u128::try_from(passed).is_ok_and(|passed| passed < age.as_millis())
+    }
+}
+
 /// Authenticates requests; holds the instance's cache of roles.
 #[derive(Debug)]
 pub struct Authenticator {
     store: Store,
-    roles: Mutex<Option<(Instant, Roles)>>,
+    roles: Mutex<Option<(Moment, Roles)>>,
 }
 
 /// A token as a request presents it: right by form and checksum, not yet looked up.
@@ -132,14 +152,14 @@ impl Authenticator {
     async fn roles(&self) -> Result<Roles, StoreError> {
         let cached = self.roles.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match cached {
-            Some((since, roles)) if since.elapsed() < ROLES_MAX_AGE => Ok(roles),
+            Some((since, roles)) if since.is_within(ROLES_MAX_AGE) => Ok(roles),
             _ => self.load_roles().await,
         }
     }
 
     async fn load_roles(&self) -> Result<Roles, StoreError> {
         // The age counts from before the read: what changes during it is not in it.
-        let since = Instant::now();
+        let since = Moment::now();
         let roles =
             self.store.roles().await?.into_iter().map(|Role { id, permissions, .. }| (id, permissions));
         let roles: Roles = Arc::new(roles.collect());

@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -115,6 +115,8 @@ impl Proxy {
             faults: Mutex::default(),
             hold: Mutex::default(),
             gate: Semaphore::new(0),
+            latency: Mutex::default(),
+            under_way: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -180,6 +182,18 @@ impl Proxy {
         *hold = Hold::default();
     }
 
+    /// Takes this long for each transaction, and lets one that meets another on an item fail, as
+    /// DynamoDB does; the embedded engine by itself runs one after the other.
+    pub fn take_time(&self, latency: Duration) {
+        *lock(&self.state.latency) = latency;
+    }
+
+    /// How many transactions arrived, and how many of them met others, since [`Proxy::take_time`].
+    pub fn transactions(&self) -> (usize, usize) {
+        let under_way = lock(&self.state.under_way);
+        (under_way.arrived, under_way.met)
+    }
+
     /// Forgets the faults that are yet to come.
     pub fn end_faults(&self) {
         lock(&self.state.faults).clear();
@@ -240,6 +254,16 @@ struct State {
     faults: Mutex<VecDeque<Fault>>,
     hold: Mutex<Hold>,
     gate: Semaphore,
+    latency: Mutex<Duration>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// The transactions that [`Proxy::take_time`] makes last, by the items that they write.
+#[derive(Debug, Default)]
+struct UnderWay {
+    items: HashSet<String>,
+    arrived: usize,
+    met: usize,
 }
 
 /// What [`Proxy::hold_clients`] asked for.
@@ -398,12 +422,28 @@ impl State {
         if operation == "TransactWriteItems" && self.is_held(&body) {
             self.gate.acquire().await.unwrap().forget();
         }
+        let latency = *lock(&self.latency);
+        let mut items = Vec::new();
+        if operation == "TransactWriteItems" && !latency.is_zero() {
+            items = written(&body);
+            {
+                let mut under_way = lock(&self.under_way);
+                under_way.arrived += 1;
+                if items.iter().any(|item| under_way.items.contains(item)) {
+                    under_way.met += 1;
+                    return conflict(&body);
+                }
+                under_way.items.extend(items.iter().cloned());
+            }
+            tokio::time::sleep(latency).await;
+        }
         let asked = body.clone();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
         let answer = self.client.request(Request::from_parts(parts, Full::new(body))).await.unwrap();
         let (mut parts, body) = answer.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
+        lock(&self.under_way).items.retain(|item| !items.contains(item));
         match fault {
             Some(Fault::WrittenThenConflict) => return conflict(&asked),
             Some(Fault::WrittenThenServerError) => {
@@ -487,6 +527,26 @@ fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
         "CancellationReasons": reasons,
     });
     failure(StatusCode::BAD_REQUEST, &error)
+}
+
+/// The items that a transaction writes.
+fn written(transaction: &[u8]) -> Vec<String> {
+    let request = serde_json::from_slice::<Value>(transaction).unwrap_or_default();
+    let entries = request["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
+    let actions = entries.flat_map(|entry| entry.values());
+    actions
+        .map(|action| {
+            let key = if action["Key"].is_object() { &action["Key"] } else { &action["Item"] };
+            let table = action["TableName"].as_str().unwrap_or_default();
+            let names = match table {
+                "ClientsTable" | "ExpiringTable" => ["pk", ""],
+                "BucketsTable" => ["pk", "sk"],
+                "RolesTable" => ["pk", "id"],
+                _ => ["id", ""],
+            };
+            names.iter().fold(table.to_owned(), |text, name| format!("{text} {}", key[*name]))
+        })
+        .collect()
 }
 
 fn failure(status: StatusCode, error: &Value) -> Response<Full<Bytes>> {

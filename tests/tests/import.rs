@@ -8,6 +8,7 @@ use local::import::{Ended, Import};
 use serde_json::json;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 use tests::TestApp;
 use tests::proxy::Fault::{self, Conflict, Throttled, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
@@ -21,9 +22,9 @@ struct Command {
 const ROWS: usize = 500;
 
 /// Rows of one bucket, every tenth with the email of the one before.
-fn csv() -> String {
+fn csv(rows: usize) -> String {
     let mut csv = "email,phone,firstName,affiliateID,lastName\n".to_owned();
-    for row in 0..ROWS {
+    for row in 0..rows {
         let email = if row % 10 == 9 { row - 1 } else { row };
         writeln!(csv, "c{email}@example.com,12345,A,A,Row {row}").unwrap();
     }
@@ -32,7 +33,9 @@ fn csv() -> String {
 
 async fn import(app: &TestApp, endpoint: &str, options: &[&str]) -> anyhow::Result<Ended> {
     let file = app.directory.path().join("clients.csv");
-    std::fs::write(&file, csv()).unwrap();
+    if !file.exists() {
+        std::fs::write(&file, csv(ROWS)).unwrap();
+    }
     let arguments = ["import", file.to_str().unwrap(), "--dynamodb-endpoint", endpoint];
     let command = Command::parse_from(arguments.iter().chain(options));
     // It is a program's main, with a runtime of its own.
@@ -117,4 +120,36 @@ async fn a_record_costs_less_than_a_sign_up() {
     assert!(write < 14.0 && read < 1.0, "{write} write units, {read} read units");
     drop(app);
     engine.stop().await;
+}
+
+/// As DynamoDB does it: transactions take their time, and those that meet on an item fail. Batches of
+/// one bucket, all on its counters, do not meet: each lane has a shard of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_at_once_do_not_meet_on_counters() {
+    for parallel in ["1", "2", "4", "8"] {
+        let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+        let proxy = Proxy::start(engine.address).await;
+        let app = TestApp::start_on(proxy.endpoint()).await;
+        app.bucket("b1", "A", &[]).await;
+        proxy.take_time(Duration::from_millis(20));
+        let rows = std::env::var("IMPORT_ROWS").map_or(ROWS, |rows| rows.parse().unwrap());
+        std::fs::write(app.directory.path().join("clients.csv"), csv(rows)).unwrap();
+        let begin = Instant::now();
+        assert_eq!(
+            import(&app, &proxy.endpoint(), &["--parallel", parallel]).await.unwrap(),
+            Ended::Complete
+        );
+        let (arrived, met) = proxy.transactions();
+        println!(
+            "{parallel} at once: {:.1?}, {arrived} transactions, {met} of them in vain",
+            begin.elapsed()
+        );
+        proxy.take_time(Duration::ZERO);
+        let partner = app.partner(&["A"]).await;
+        let answer = app.leads(&partner, "b1", "A", &json!({ "limit": 1 })).await;
+        assert_eq!(answer.header("x-total-count"), Some((rows * 9 / 10).to_string().as_str()));
+        app.assert_consistent().await;
+        drop(app);
+        engine.stop().await;
+    }
 }

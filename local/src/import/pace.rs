@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use shared::store::StoreError;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -23,6 +24,8 @@ pub(super) struct Pace {
 #[derive(Debug)]
 struct State {
     limit: usize,
+    /// Those that no call has; the first ones are preferred.
+    lanes: BTreeSet<u8>,
     /// Permits that are to be taken back when they are given back.
     owed: usize,
     successes: usize,
@@ -32,25 +35,34 @@ struct State {
 
 impl Pace {
     /// At most `most` calls at once; without a success for `give_up_after` a call gives up.
-    pub(super) fn new(most: usize, give_up_after: Duration) -> Self {
-        let state =
-            State { limit: most, owed: 0, successes: 0, last_success: Instant::now(), last_decrease: None };
+    pub(super) fn new(most: u8, give_up_after: Duration) -> Self {
+        let lanes = (0..most).collect();
+        let most = usize::from(most);
+        let state = State {
+            limit: most,
+            lanes,
+            owed: 0,
+            successes: 0,
+            last_success: Instant::now(),
+            last_decrease: None,
+        };
         Self { most, give_up_after, permits: Semaphore::new(most), state: Mutex::new(state) }
     }
 
-    /// Calls DynamoDB until it succeeds.
+    /// Calls DynamoDB until it succeeds, each time in a lane that no other call has at that time.
     ///
     /// # Errors
     /// It refuses the call for good, or nothing succeeded for too long.
-    pub(super) async fn call<T, F>(&self, work: impl Fn() -> F) -> Result<T>
+    pub(super) async fn call<T, F>(&self, work: impl Fn(u8) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let mut attempt = 0;
         loop {
             let permit = self.permits.acquire().await?;
-            let done = work().await;
-            let is_owed = self.note(done.is_ok());
+            let lane = self.state().lanes.pop_first().unwrap_or_default();
+            let done = work(lane).await;
+            let is_owed = self.note(lane, done.is_ok());
             if is_owed {
                 permit.forget();
             } else {
@@ -74,8 +86,9 @@ impl Pace {
     }
 
     /// Notes an outcome; whether the permit must not be given back.
-    fn note(&self, is_success: bool) -> bool {
+    fn note(&self, lane: u8, is_success: bool) -> bool {
         let mut state = self.state();
+        state.lanes.insert(lane);
         let now = Instant::now();
         if is_success {
             state.last_success = now;
@@ -129,15 +142,16 @@ mod tests {
     async fn it_halves_where_calls_fail_and_grows_where_they_succeed() {
         let pace = Pace::new(8, Duration::from_secs(3600));
         let failures = AtomicUsize::new(1);
-        let fails_once =
-            async || match failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-                Ok(_) => Err(StoreError::outrun("test")),
-                Err(_) => Ok(()),
-            };
+        let fails_once = async |_: u8| match failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        {
+            Ok(_) => Err(StoreError::outrun("test")),
+            Err(_) => Ok(()),
+        };
         pace.call(fails_once).await.unwrap();
         assert_eq!((pace.limit(), pace.permits.available_permits()), (4, 4));
         for _ in 0..4 + 5 + 6 + 7 {
-            pace.call(async || Ok(())).await.unwrap();
+            pace.call(async |_| Ok(())).await.unwrap();
         }
         assert_eq!((pace.limit(), pace.permits.available_permits()), (8, 8));
     }
@@ -145,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn it_gives_up_without_any_success() {
         let pace = Pace::new(2, Duration::ZERO);
-        let error = pace.call(async || Err::<(), _>(StoreError::outrun("test"))).await.unwrap_err();
+        let error = pace.call(async |_| Err::<(), _>(StoreError::outrun("test"))).await.unwrap_err();
         assert!(error.to_string().starts_with("nothing was written for 0 s: test"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ use shared::model::{BucketId, Client, ClientId};
 use shared::store::{ChangeClient, Registered, Store};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Clients sent in one call; the store makes as many transactions of them as it needs.
@@ -40,9 +41,11 @@ enum Fate {
 /// Writes the records of one import.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) store: Store,
-    pub(super) import_id: String,
-    pub(super) on_duplicate: OnDuplicate,
+    store: Store,
+    /// The store in each lane.
+    lanes: Vec<Store>,
+    import_id: String,
+    on_duplicate: OnDuplicate,
     pub(super) pace: Pace,
 }
 
@@ -69,6 +72,27 @@ impl Routes {
 }
 
 impl Writer {
+    /// Writes for the import of this id, at most `parallel` batches at once.
+    pub(super) fn new(
+        store: Store,
+        import_id: &str,
+        on_duplicate: OnDuplicate,
+        parallel: u8,
+        give_up_after: Duration,
+    ) -> Self {
+        Self {
+            lanes: (0..parallel).map(|lane| store.in_lane(lane)).collect(),
+            store,
+            import_id: import_id.to_owned(),
+            on_duplicate,
+            pace: Pace::new(parallel, give_up_after),
+        }
+    }
+
+    fn in_lane(&self, lane: u8) -> &Store {
+        self.lanes.get(usize::from(lane)).unwrap_or(&self.store)
+    }
+
     /// Writes records; their outcomes, in their order. Records that were written by this import
     /// before have the outcome that they had then.
     ///
@@ -125,7 +149,7 @@ impl Writer {
                     Err(rejection) => outcomes.push((at, Outcome::Rejected(rejection))),
                 }
             }
-            let registered = self.pace.call(|| self.store.register_all(&clients)).await?;
+            let registered = self.pace.call(|lane| self.in_lane(lane).register_all(&clients)).await?;
             rows = Vec::new();
             for ((at, number, row), registered) in placed.into_iter().zip(registered) {
                 let fate = match registered {
@@ -185,7 +209,7 @@ impl Writer {
         let owner = match known {
             Some(owner) => owner,
             None => {
-                let found = self.pace.call(|| self.store.bucket(bucket)).await?;
+                let found = self.pace.call(|_| self.store.bucket(bucket)).await?;
                 let owner = found.map(|found| found.affiliate_id);
                 lock(&routes.owners).insert(bucket.clone(), owner.clone());
                 owner
@@ -210,7 +234,7 @@ impl Writer {
         if let Some(known) = lock(&routes.by_source).get(&key) {
             return Ok(known.clone());
         }
-        let found = self.pace.call(|| self.store.route(affiliate, source)).await?;
+        let found = self.pace.call(|_| self.store.route(affiliate, source)).await?;
         lock(&routes.by_source).insert(key, found.clone());
         Ok(found)
     }
@@ -221,7 +245,7 @@ impl Writer {
             let reason = format!("{field} must be that of the client who has this email");
             Ok(Fate::Decided(Outcome::Rejected(Rejection::new(field, reason))))
         };
-        let found = self.pace.call(|| self.store.client_by_email(&row.given.email)).await?;
+        let found = self.pace.call(|_| self.store.client_by_email(&row.given.email)).await?;
         let Some(found) = found else { return Ok(Fate::Again) };
         let stored = &found.value;
         if row.id.as_ref().is_some_and(|id| *id != stored.id) {
@@ -247,7 +271,7 @@ impl Writer {
         if changed == *stored {
             return Ok(Fate::Decided(Outcome::Updated));
         }
-        let done = self.pace.call(|| self.store.change_client(&found, &changed)).await?;
+        let done = self.pace.call(|lane| self.in_lane(lane).change_client(&found, &changed)).await?;
         Ok(match done {
             ChangeClient::Changed(_) => Fate::Decided(Outcome::Updated),
             ChangeClient::Conflict | ChangeClient::EmailTaken | ChangeClient::BucketGone => Fate::Again,

@@ -124,6 +124,14 @@ impl Store {
         }
     }
 
+    /// A store whose counters are in the shard of a lane. Work that is done in lanes, one transaction
+    /// at a time in each, does not meet itself on counters; there are as many lanes as shards
+    /// ([`counters::SHARDS`]), and others begin with the first again.
+    #[must_use]
+    pub fn in_lane(&self, lane: u8) -> Self {
+        Self { spread: self.spread.in_lane(lane), ..self.clone() }
+    }
+
     /// The SDK's client, for set-up work that is none of the functions': creating tables.
     pub fn sdk(&self) -> &Client {
         &self.client

@@ -18,14 +18,26 @@ pub(super) const CLOSED: &str = "closed";
 
 /// Lists whose counters met conflicts lately, by which new counts are spread over shards.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spread(Arc<Mutex<HashMap<String, Instant>>>);
+pub(super) struct Spread {
+    lists: Arc<Mutex<HashMap<String, Instant>>>,
+    /// The shard of whoever shares out the shards by himself.
+    lane: Option<u8>,
+}
 
 impl Spread {
     const MEMORY: Duration = Duration::from_secs(300);
     const LISTS_MAX: usize = 1000;
 
+    /// One that always counts in one shard.
+    pub(super) fn in_lane(&self, lane: u8) -> Self {
+        Self { lists: self.lists.clone(), lane: Some(lane % SHARDS) }
+    }
+
     fn shard(&self, list: &str) -> u8 {
-        let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = self.lane {
+            return lane;
+        }
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         match lists.get(list) {
             Some(since) if since.elapsed() < Self::MEMORY => (random() % u32::from(SHARDS)) as u8,
             _ => 0,
@@ -33,7 +45,7 @@ impl Spread {
     }
 
     pub(super) fn note_conflict(&self, list: &str) {
-        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if lists.len() >= Self::LISTS_MAX {
             lists.clear();
         }
