@@ -36,9 +36,11 @@ enum Command {
     /// Create the built-in roles and the first administrator's token, which is printed once
     ///
     /// Refuses where a token exists that may manage tokens and is not expired, unless --force is
-    /// given. The token alone goes to standard output. Needs, of the operator's own AWS credentials,
-    /// cloudformation:DescribeStacks (with --stack-name), dynamodb:DescribeTable, and on the tables of
-    /// tokens and roles dynamodb:Query, Scan, PutItem, UpdateItem.
+    /// given. The token alone goes to standard output.
+    ///
+    /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable;
+    /// Scan, PutItem and DeleteItem on the table of tokens; Query, PutItem and UpdateItem on that of
+    /// roles; DeleteItem on that of token activity.
     Bootstrap(Bootstrap),
     /// Import clients from a CSV or JSON Lines file of any size
     ///
@@ -52,11 +54,19 @@ enum Command {
     /// imported. An interrupted import, a killed one too, goes on where it was when the same command is
     /// run again: no record is imported twice, none is lost. The exit code is 0 where all records were
     /// imported, updated or skipped, 3 where some were rejected, 1 where the import failed.
+    ///
+    /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable;
+    /// GetItem, PutItem and DeleteItem on the table of clients; GetItem, Query and UpdateItem on that of
+    /// buckets.
     Import(Import),
     /// Export a bucket's leads, or its clients with all their fields, as CSV or JSON Lines
     ///
     /// In the order of createdDate. A file is written whole or not at all. With --full, import takes it
     /// again.
+    ///
+    /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable;
+    /// BatchGetItem (with --full) and Query of its indexes on the table of clients; GetItem on that of
+    /// buckets.
     Export(Export),
     /// Check that all copies, counters and indexes in the tables agree
     ///
@@ -64,6 +74,9 @@ enum Command {
     /// more, and only what is the same each time is reported, so that a running system can be checked.
     /// The exit code is 0 where everything agrees, 4 where something does not, and 1 where the check
     /// could not be made.
+    ///
+    /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable; Scan
+    /// and BatchGetItem on all tables, and Scan on their indexes.
     Check(Check),
 }
 
