@@ -78,9 +78,6 @@ impl Gateway {
         let request_id = uuid::Uuid::new_v4().to_string();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), &path) else {
-            return refusal(StatusCode::NOT_FOUND, "Not Found", &request_id);
-        };
         let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -88,6 +85,10 @@ impl Gateway {
             }
             Ok(Err(_)) => return refusal(StatusCode::BAD_REQUEST, "Bad Request", &request_id),
             Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout", &request_id),
+        };
+        // With its body read, the connection can be used again.
+        let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), &path) else {
+            return refusal(StatusCode::NOT_FOUND, "Not Found", &request_id);
         };
         let event = event(route, &parameters, &parts, &path, &body, peer, &request_id);
         let deployed = deployed.clone();
