@@ -333,6 +333,9 @@ struct Progress {
 
 impl Progress {
     fn new(size: u64, system: &str, checkpoint: &Checkpoint, resumed: bool) -> Self {
+        let verb = if resumed { "Goes on importing" } else { "Imports" };
+        let from = if resumed { format!(" from line {}", checkpoint.place.line + 1) } else { String::new() };
+        let _ = writeln!(std::io::stderr().lock(), "{verb} into {system}{from}.");
         let is_terminal = std::io::stderr().is_terminal();
         let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(size), target);
@@ -341,9 +344,6 @@ impl Progress {
         }
         bar.set_position(checkpoint.place.offset);
         bar.reset_eta();
-        let verb = if resumed { "Goes on importing" } else { "Imports" };
-        let from = if resumed { format!(" from line {}", checkpoint.place.line + 1) } else { String::new() };
-        let _ = writeln!(std::io::stderr().lock(), "{verb} into {system}{from}.");
         Self {
             bar,
             size,
