@@ -160,7 +160,7 @@ impl Bench {
     }
 
     /// Prints the figures, and fails where a ceiling was exceeded.
-    fn finish(self, title: &str) {
+    fn finish(&self, title: &str) {
         println!(
             "\n### {title}\n\n| pattern | rounds | at most | read | at most | write | calls |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |\n{}\n",
             self.rows.borrow().join("\n")
@@ -529,6 +529,78 @@ async fn sign_ups() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(measured.of("TransactWriteItems").count(), 1);
     bench.finish("Sign-ups");
+}
+
+/// What an operator does, in a system of 5,000 clients, 20 buckets and 40 tokens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operators() {
+    let bench = Bench::start().await;
+    let like = sample(0);
+    let clients: Arc<[Client]> = (0..5000)
+        .map(|at| client(&like, at, 1_700_000_000_000 + at as i64 * 60_000, 1_700_000_000_000))
+        .collect();
+    bench.load(clients, true).await;
+    bench.app.bucket("other", AFFILIATE, &[]).await;
+    for number in 0..18 {
+        bench.app.bucket(&format!("bucket-{number}"), "AFF-2", &[]).await;
+    }
+    for _ in 0..40 {
+        bench.app.sign_up_key(&[AFFILIATE]).await;
+    }
+    let tokens = bench.app.walk(bench.app.administrator(), "/api/admin/tokens", 100).await;
+    let token = format!("/api/admin/tokens/{}", tokens[0]["id"].as_str().unwrap());
+    let next = Cell::new(0);
+    let new = || next.replace(next.get() + 1);
+    let path = |at: usize| format!("/api/admin/clients/{}", id(at));
+    let bench = &bench;
+    let call = async |pattern: &str,
+                      ceiling: Ceiling,
+                      method: &str,
+                      path: &dyn Fn() -> String,
+                      body: &dyn Fn() -> Option<Value>| {
+        let request =
+            async |app: &TestApp| app.admin(app.administrator(), method, &path(), body().as_ref()).await;
+        let (answer, measured) = bench.warm(pattern, ceiling, request).await;
+        assert!((200..300).contains(&answer.status), "{pattern}: {answer:?}");
+        (answer, measured)
+    };
+    let none = || None;
+    let get = async |pattern: &str, ceiling: Ceiling, path: &str| {
+        call(pattern, ceiling, "GET", &|| path.to_owned(), &none).await
+    };
+    get("a token's self-check", ceiling(1, 1.0), "/api/public/token").await;
+    get("tokens, a page of 100 (42)", ceiling(3, 70.0), "/api/admin/tokens").await;
+    get("a token", ceiling(3, 4.0), &token).await;
+    let whitelist = || Some(json!({ "whitelist": ["10.0.0.1"] }));
+    call("a token's whitelist", ceiling(4, 5.0), "PATCH", &|| token.clone(), &whitelist).await;
+    get("roles", ceiling(2, 10.0), "/api/admin/roles").await;
+    get("buckets, a page of 100 (20)", ceiling(2, 10.0), "/api/admin/buckets").await;
+    get("a bucket's stats", ceiling(3, 10.0), &format!("/api/admin/buckets/{BUCKET}/stats")).await;
+    let (answer, _) = get("clients, a page of 100", ceiling(3, 130.0), "/api/admin/clients").await;
+    assert_eq!(answer.json()["items"].as_array().unwrap().len(), 100);
+    let of_bucket = format!("/api/admin/clients?bucketId={BUCKET}&status=new");
+    get("clients of a bucket and status, a page of 100", ceiling(4, 130.0), &of_bucket).await;
+    get("a client by email", ceiling(3, 4.0), &format!("/api/admin/clients?email={}", email(7))).await;
+    get("a client", ceiling(2, 3.0), &path(7)).await;
+    let four = ceiling(4, 6.0);
+    let status = || Some(json!({ "status": format!("status {}", new()) }));
+    let (_, measured) = call("a client's status", four, "PATCH", &|| path(8), &status).await;
+    assert_eq!(measured.of("TransactWriteItems").count(), 1);
+    let there = || {
+        let bucket = ["other", BUCKET][new() % 2];
+        Some(json!({ "bucketId": bucket }))
+    };
+    call("a client's bucket", four, "PATCH", &|| path(9), &there).await;
+    let address = || Some(json!({ "email": format!("new{}@example.com", new()) }));
+    call("a client's email", four, "PATCH", &|| path(10), &address).await;
+    let bucket =
+        || Some(json!({ "name": "n", "affiliateID": AFFILIATE, "sources": [format!("s{}", new())] }));
+    let (answer, _) =
+        call("a new bucket with a source", four, "POST", &|| "/api/admin/buckets".into(), &bucket).await;
+    let created = format!("/api/admin/buckets/{}", answer.json()["id"].as_str().unwrap());
+    let sources = || Some(json!({ "sources": [format!("s{}", new())] }));
+    call("a bucket's source", four, "PATCH", &|| created.clone(), &sources).await;
+    bench.finish("Operators");
 }
 
 const LEADS: usize = 120_000;
