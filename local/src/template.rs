@@ -59,6 +59,11 @@ impl Template {
         Self::parse(TEXT).context("template.yaml")
     }
 
+    /// A resource as CloudFormation has it, short tags in their long form; `null` where there is none.
+    pub fn resource(&self, logical_id: &str) -> &Value {
+        &self.document["Resources"][logical_id]
+    }
+
     fn parse(text: &str) -> Result<Self> {
         let documents = Yaml::load_from_str(text)?;
         let document = to_json(documents.first().context("is empty")?)?;

@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,7 @@ impl Proxy {
             gate: Semaphore::new(0),
             latency: Mutex::default(),
             under_way: Mutex::default(),
+            accesses: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -151,6 +152,13 @@ impl Proxy {
             beside,
         };
         (output, measured)
+    }
+
+    /// What the calls of a request, and those that are still under way, need to be allowed.
+    pub async fn accesses<T>(&self, request: impl Future<Output = T>) -> (T, BTreeSet<Access>) {
+        lock(&self.state.accesses).clear();
+        let output = request.await;
+        (output, std::mem::take(&mut *lock(&self.state.accesses)))
     }
 
     /// Leaves the last `keys` keys of each of the next `calls` `BatchGetItem` calls unprocessed,
@@ -205,6 +213,15 @@ impl Proxy {
     }
 }
 
+/// An action on a table or on one of its indexes, as an IAM policy names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// `dynamodb:GetItem`, …
+    pub action: String,
+    /// The table, as `TokensTable`, or its index, as `TokensTable/index/tokens-created`.
+    pub resource: String,
+}
+
 /// How a transaction fails; the embedded engine by itself never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -256,6 +273,7 @@ struct State {
     gate: Semaphore,
     latency: Mutex<Duration>,
     under_way: Mutex<UnderWay>,
+    accesses: Mutex<BTreeSet<Access>>,
 }
 
 /// The transactions that [`Proxy::take_time`] makes last, by the items that they write.
@@ -392,6 +410,7 @@ impl State {
         let (mut parts, body) = request.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
         let operation = operation(&parts);
+        lock(&self.accesses).extend(accesses(&operation, &body));
         let known = READS.contains(&operation.as_str()) || WRITES.contains(&operation.as_str());
         let mut unprocessed = None;
         let mut ticket = None;
@@ -527,6 +546,29 @@ fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
         "CancellationReasons": reasons,
     });
     failure(StatusCode::BAD_REQUEST, &error)
+}
+
+/// What a call needs to be allowed; a transaction needs what its parts need.
+fn accesses(operation: &str, request: &[u8]) -> Vec<Access> {
+    let request = serde_json::from_slice::<Value>(request).unwrap_or_default();
+    let access = |action: &str, table: &str, index: Option<&str>| Access {
+        action: format!("dynamodb:{action}"),
+        resource: index.map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}")),
+    };
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => {
+            let entries =
+                request["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
+            let parts = entries.flatten().map(|(kind, part)| {
+                access(&format!("{kind}Item"), part["TableName"].as_str().unwrap_or_default(), None)
+            });
+            parts.collect()
+        }
+        _ => tables(&request)
+            .into_iter()
+            .map(|table| access(operation, table, request["IndexName"].as_str()))
+            .collect(),
+    }
 }
 
 /// The items that a transaction writes.
