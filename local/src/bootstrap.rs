@@ -1,6 +1,6 @@
 //! `bootstrap`: the first administrator's token (CONTRACT.md, section 5).
 
-use crate::target::Target;
+use crate::target::{Opened, Target};
 use anyhow::{Context, Result, bail};
 use shared::model::{NAME_MAX_CHARS, NewToken, Permission, Role, RoleId, Timestamp, TokenRecord, Whitelist};
 use shared::secret::Token;
@@ -58,12 +58,13 @@ impl Bootstrap {
     #[tokio::main]
     pub async fn run(&self) -> Result<()> {
         let opened = self.target.open().await?;
-        let done = self.create(&opened.store, &opened.description).await;
+        let done = self.create(&opened).await;
         opened.close().await;
         done
     }
 
-    async fn create(&self, store: &Store, system: &str) -> Result<()> {
+    async fn create(&self, opened: &Opened) -> Result<()> {
+        let store = &opened.store;
         let (token, record) = if self.force {
             restore_administrator(store).await?;
             let (token, record) = self.token()?;
@@ -75,7 +76,7 @@ impl Bootstrap {
             self.first_token(store).await?
         };
         // A token that nobody has seen must not stay valid.
-        if let Err(error) = self.print(&token, &record, system) {
+        if let Err(error) = self.print(&token, &record, opened) {
             store.delete_token(&record).await.context("the token could not be printed, nor deleted")?;
             return Err(error).context("the token could not be printed and was deleted again");
         }
@@ -125,10 +126,10 @@ impl Bootstrap {
         }
     }
 
-    fn print(&self, token: &Token, record: &TokenRecord, system: &str) -> Result<()> {
+    fn print(&self, token: &Token, record: &TokenRecord, opened: &Opened) -> Result<()> {
         let mut notes = std::io::stderr().lock();
         // The token alone goes to standard output, for a pipe into a secrets store.
-        let _ = writeln!(notes, "Administrator's token {} in {system}.", record.id);
+        let _ = writeln!(notes, "Administrator's token {} in {}.", record.id, opened.description);
         let _ = writeln!(notes, "It cannot be shown again: put it where secrets are kept.\n");
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -143,7 +144,8 @@ impl Bootstrap {
             writeln!(out, "{}", token.expose())?;
         }
         out.flush()?;
-        let _ = writeln!(notes, "\nCheck it: curl -H \"Authorization: <token>\" <API>/api/public/token");
+        let api = opened.api.as_deref().unwrap_or("<API>");
+        let _ = writeln!(notes, "\nCheck it: curl -H \"Authorization: <token>\" {api}/api/public/token");
         Ok(())
     }
 }

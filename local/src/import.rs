@@ -16,7 +16,7 @@ use crate::target::Target;
 use anyhow::{Context, Result, bail};
 use checkpoint::{Checkpoint, Job};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use input::{Chunk, Input};
+use input::{Chunk, Input, Place};
 use serde::{Deserialize, Serialize};
 use shared::store::Store;
 use shared::store::counters::SHARDS;
@@ -53,6 +53,10 @@ pub struct Import {
     /// Forget the checkpoint and begin anew; what was imported before counts as duplicate
     #[arg(long)]
     restart: bool,
+    /// Read and report only, to FILE.dry-run.csv: nothing is written to the system, and none needs to
+    /// be there
+    #[arg(long, conflicts_with = "restart")]
+    dry_run: bool,
     /// Most batches written at once, up to 8; fewer while DynamoDB throttles
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=i64::from(SHARDS)))]
     parallel: u8,
@@ -127,11 +131,50 @@ impl Import {
                 return Err(error).with_context(|| format!("can't lock {shown}"));
             }
         }
+        if self.dry_run {
+            return self.read_only(file, format);
+        }
         let opened = self.target.open().await?;
         let job = Job::new(&opened.description, &mut file, format, self.on_duplicate)?;
         let done = self.import(opened.store.clone(), file, job).await;
         opened.close().await;
         done
+    }
+
+    /// Reports the records that would be rejected for what they say; what the system says of them
+    /// (ids and emails that are taken, buckets) is not asked.
+    fn read_only(&self, file: File, format: Format) -> Result<Ended> {
+        let mut input = Input::open(file, format, Place::default())?;
+        // Its own file: the report of an interrupted import is still written to.
+        let mut rejects = Rejects::open(self.beside(self.rejects.as_deref(), "dry-run.csv"), 0)?;
+        let (mut valid, mut rejected) = (0_u64, 0_u64);
+        loop {
+            let Chunk { records, failure, .. } = input.chunk();
+            let is_end = records.is_empty();
+            for record in records {
+                match record.row {
+                    Ok(_) => valid += 1,
+                    Err(rejection) => {
+                        rejected += 1;
+                        rejects.add(record.line, &rejection.field, &rejection.reason)?;
+                    }
+                }
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            if is_end {
+                break;
+            }
+        }
+        rejects.sync()?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{valid} records are valid, {rejected} are not; nothing was imported.")?;
+        if rejected == 0 {
+            return Ok(Ended::Complete);
+        }
+        writeln!(out, "Rejected records: {}", rejects.path.display())?;
+        Ok(Ended::WithRejects)
     }
 
     async fn import(&self, store: Store, file: File, job: Job) -> Result<Ended> {
@@ -292,6 +335,9 @@ impl Rejects {
             };
         }
         let mut file = File::options().write(true).open(&path).with_context(problem)?;
+        if file.metadata().with_context(problem)?.len() < bytes {
+            bail!("{} is not the report that this import began; begin anew with --restart", path.display());
+        }
         file.set_len(bytes).with_context(problem)?;
         file.seek(SeekFrom::End(0)).with_context(problem)?;
         Ok(Self { path, file: Some(csv::Writer::from_writer(file)) })

@@ -87,6 +87,8 @@ pub struct Opened {
     pub store: Store,
     /// Which it is, for people: `stack wbcs-prod in eu-west-1`.
     pub description: String,
+    /// Where its API answers, where that is known.
+    pub api: Option<String>,
     // The local stack's database, where it was not running; locked while the command works.
     engine: Option<(Engine, Lock)>,
 }
@@ -152,7 +154,9 @@ impl Target {
             expiring: output("ExpiringTableName")?,
             activity: output("TokenActivityTableName")?,
         };
-        Opened::of(connect(&aws, &region, &tables)?, description).check_tables().await
+        let api = output("ApiUrl").ok();
+        let opened = Opened::of(connect(&aws, &region, &tables)?, description).check_tables().await?;
+        Ok(Opened { api, ..opened })
     }
 
     /// The operator's AWS settings, found as the AWS CLI finds them, and their region.
@@ -189,7 +193,8 @@ async fn open_local(data_dir: &Path) -> Result<Opened> {
         }
         if let Some(running) = credentials::read::<Running>(&directory, "stack.json")? {
             let config = stack::config(&template, &functions_environment(&running.dynamodb_endpoint))?;
-            return Opened::of(Store::new(&config), description).check_tables().await;
+            let opened = Opened::of(Store::new(&config), description).check_tables().await?;
+            return Ok(Opened { api: Some(running.base_url), ..opened });
         }
         if Instant::now() > deadline {
             bail!("{description} is in use by another command; wait for its end");
@@ -201,12 +206,12 @@ async fn open_local(data_dir: &Path) -> Result<Opened> {
     let config = stack::config(&template, &functions_environment(&format!("http://{}", engine.address)))?;
     let store = Store::new(&config);
     engine::create_missing_tables(store.sdk(), &template).await?;
-    Ok(Opened { store, description, engine: Some((engine, lock)) })
+    Ok(Opened { store, description, api: None, engine: Some((engine, lock)) })
 }
 
 impl Opened {
     fn of(store: Store, description: String) -> Self {
-        Self { store, description, engine: None }
+        Self { store, description, api: None, engine: None }
     }
 
     /// Refuses a system whose tables are not there, before anything is done.

@@ -79,7 +79,10 @@ fn it_works_beside_the_running_stack() {
     let own = stack.credential("adminToken").to_owned();
     refused(&bootstrap(directory.path(), &[]));
     assert_eq!(stack.delete(&format!("/api/admin/tokens/{}", stack.token_id(&own)), &own), 204);
-    let administrator = token(&bootstrap(directory.path(), &["--whitelist", "127.0.0.1, 10.0.0.0/8"]));
+    let made = bootstrap(directory.path(), &["--whitelist", "127.0.0.1, 10.0.0.0/8"]);
+    let check = format!("{}/api/public/token", stack.credential("baseUrl"));
+    assert!(made.stderr.contains(&check), "{made:?}");
+    let administrator = token(&made);
     assert!(administrates(&stack, &administrator) && !administrates(&stack, &own));
     // One that may be used from elsewhere only is an administrator's all the same.
     let elsewhere = token(&bootstrap(directory.path(), &["--force", "--whitelist", "192.0.2.1"]));

@@ -164,6 +164,10 @@ fn rejected_records_are_reported_and_the_others_imported() {
          nine@example.com,12345,Nine,,,,1234567890,nowhere\n\
          ten@example.com,12345,Ten,,,,,\n",
     );
+    let dry = output(program::plain(&["import", &csv, "--dry-run"]));
+    assert_eq!(dry.code, Some(3), "{dry:?}");
+    assert!(dry.stdout.starts_with("5 records are valid, 5 are not; nothing was imported.\n"), "{dry:?}");
+    let dry = fs::read_to_string(place.path("clients.csv.dry-run.csv")).unwrap();
     let done = place.import(&csv, &["--rejects", place.path("report").to_str().unwrap()]);
     assert_eq!(done.code, Some(3), "{done:?}");
     assert!(done.stdout.contains("2 imported, 0 updated, 0 duplicates skipped, 8 rejected"), "{done:?}");
@@ -179,6 +183,9 @@ fn rejected_records_are_reported_and_the_others_imported() {
          10,bucketId,bucketId must be the id of a bucket of the client's affiliate\n\
          11,bucketId,bucketId must be the id of a bucket\n"
     );
+    // What the system says of records, it says when they are imported.
+    let report = fs::read_to_string(place.path("report")).unwrap();
+    assert!(dry.lines().all(|line| report.lines().any(|other| other == line)), "{dry}");
     assert_eq!(stack.client("one@example.com")["id"], "same");
     stack.client("ten@example.com");
 
@@ -422,6 +429,16 @@ fn killed_in_the_middle_of_chunks_it_loses_nothing_and_repeats_nothing() {
     assert!(records(&place) < rows());
     interrupt(&place, &csv, "-KILL", || stack.total(CAMPAIGNS) > DEMO[0] + rows() / 2);
     assert!(records(&place) < rows());
+    // Its report is needed to go on.
+    let report = place.path("clients.csv.rejects.csv");
+    let bytes = fs::read(&report).unwrap();
+    fs::write(&report, "line,field,reason\n").unwrap();
+    let refused = place.import(&csv, &[]);
+    assert!(
+        !refused.success && refused.stderr.contains("is not the report that this import began"),
+        "{refused:?}"
+    );
+    fs::write(&report, bytes).unwrap();
     let done = place.import(&csv, &[]);
     assert!(done.stderr.starts_with("Goes on importing into "), "{done:?}");
     drop(stack);
