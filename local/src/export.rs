@@ -35,6 +35,10 @@ pub struct Export {
     /// All fields of the clients, as import takes them
     #[arg(long)]
     full: bool,
+    /// Put an apostrophe before CSV cells that a spreadsheet would take for a formula: clients
+    /// choose their names themselves. Import does not take it away again
+    #[arg(long)]
+    spreadsheet: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -86,7 +90,7 @@ impl Export {
             Some("jsonl" | "ndjson") => Format::Jsonl,
             _ => Format::Csv,
         });
-        let mut sink = Sink::new(format, self.columns(), BufWriter::new(out))?;
+        let mut sink = Sink::new(format, self.columns(), self.spreadsheet, BufWriter::new(out))?;
         let bucket_list = keys::bucket_list(bucket);
         let (order, list) = match &self.source {
             None => (Order::BucketCreated, bucket_list),
@@ -149,18 +153,18 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes records in one of the formats.
 enum Sink<W: Write> {
-    Csv(Vec<String>, Box<csv::Writer<W>>),
+    Csv { columns: Vec<String>, guarded: bool, out: Box<csv::Writer<W>> },
     JsonLines(W),
 }
 
 impl<W: Write> Sink<W> {
-    fn new(format: Format, columns: Vec<String>, out: W) -> Result<Self> {
+    fn new(format: Format, columns: Vec<String>, guarded: bool, out: W) -> Result<Self> {
         Ok(match format {
             Format::Jsonl => Self::JsonLines(out),
             Format::Csv => {
                 let mut out = csv::Writer::from_writer(out);
                 out.write_record(&columns)?;
-                Self::Csv(columns, Box::new(out))
+                Self::Csv { columns, guarded, out: Box::new(out) }
             }
         })
     }
@@ -168,14 +172,18 @@ impl<W: Write> Sink<W> {
     fn write(&mut self, record: &Value) -> Result<()> {
         match self {
             Self::JsonLines(out) => writeln!(out, "{record}")?,
-            Self::Csv(columns, out) => {
+            Self::Csv { columns, guarded, out } => {
                 let empty = Map::new();
                 let record = record.as_object().unwrap_or(&empty);
                 let cells = columns.iter().map(|column| match column.split_once('.') {
                     Some((outer, inner)) => cell(record.get(outer).and_then(|nested| nested.get(inner))),
                     None => cell(record.get(column)),
                 });
-                out.write_record(cells)?;
+                let is_formula =
+                    |cell: &String| *guarded && cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+                out.write_record(
+                    cells.map(|cell| if is_formula(&cell) { format!("'{cell}") } else { cell }),
+                )?;
             }
         }
         Ok(())
@@ -183,7 +191,7 @@ impl<W: Write> Sink<W> {
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::Csv(_, mut out) => out.flush()?,
+            Self::Csv { mut out, .. } => out.flush()?,
             Self::JsonLines(mut out) => out.flush()?,
         }
         Ok(())

@@ -513,6 +513,13 @@ fn an_export_is_imported_again_as_it_was() {
         "{leads:?}"
     );
     assert!(lines[1].ends_with(",2024-01-01T00:00:00.000Z"), "{leads:?}");
+    let formula = json!({ "email": "=1+1@example.com", "phone": "+12345", "firstName": "=HYPERLINK(1)", "affiliateID": AFFILIATE, "sourceId": "google_ads",
+        "status": "=x" });
+    assert!(place.import(&place.write("formula.jsonl", &formula.to_string()), &[]).success);
+    let plain = place.export(CAMPAIGNS, &["--status", "=x", "--full"]);
+    assert!(plain.stdout.contains(",=1+1@example.com,+12345,=HYPERLINK(1),"), "{plain:?}");
+    let guarded = place.export(CAMPAIGNS, &["--status", "=x", "--full", "--spreadsheet"]);
+    assert!(guarded.stdout.contains(",'=1+1@example.com,'+12345,'=HYPERLINK(1),"), "{guarded:?}");
     let unknown = place.export("nowhere", &["--output", place.path("none.csv").to_str().unwrap()]);
     assert!(!unknown.success && unknown.stderr == "error: there is no bucket nowhere\n", "{unknown:?}");
     assert!(!place.path("none.csv").exists());
