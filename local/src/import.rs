@@ -16,7 +16,7 @@ use crate::target::Target;
 use anyhow::{Context, Result, bail};
 use checkpoint::{Checkpoint, Job};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use input::{Chunk, Input, Place};
+use input::{Chunk, Input, Place, Record};
 use serde::{Deserialize, Serialize};
 use shared::store::Store;
 use shared::store::counters::SHARDS;
@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Interval;
 use writer::{Outcome, Writer};
 
 /// How often a line is printed where standard error is no terminal.
@@ -182,7 +183,7 @@ impl Import {
         let checkpoint_path = self.beside(self.checkpoint.as_deref(), "checkpoint");
         let known = if self.restart { None } else { Checkpoint::read(&checkpoint_path, &job)? };
         let resumed = known.is_some();
-        let mut checkpoint = known.unwrap_or_else(|| Checkpoint::new(job));
+        let checkpoint = known.unwrap_or_else(|| Checkpoint::new(job));
         let mut out = std::io::stdout().lock();
         if checkpoint.done {
             writeln!(out, "This import into {system} is complete: {}.", checkpoint.counts)?;
@@ -191,89 +192,47 @@ impl Import {
         }
         // Before the first write: what is wrong with the file as a whole is found, and the import's
         // name is on the disk.
-        let mut input = Input::open(file, format, checkpoint.place)?;
-        let mut rejects =
-            Rejects::open(self.beside(self.rejects.as_deref(), "rejects.csv"), checkpoint.rejects_bytes)?;
+        let input = Input::open(file, format, checkpoint.place)?;
+        let report = self.beside(self.rejects.as_deref(), "rejects.csv");
+        let rejects = Rejects::open(report, checkpoint.rejects_bytes)?;
         checkpoint.write(&checkpoint_path)?;
 
         let begin = Instant::now();
         let before = checkpoint.counts;
-        let progress = Arc::new(Progress::new(size, &system, &checkpoint, resumed));
-        let writer = Arc::new(Writer::new(
+        let writer = Writer::new(
             store,
             &checkpoint.import_id,
             self.on_duplicate,
             self.parallel,
             Duration::from_secs(self.give_up_after),
-        ));
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let mut ticks = tokio::time::interval(LINE_EVERY);
-        ticks.tick().await;
-        let mut reading = read(input);
-        loop {
-            let chunk;
-            (input, chunk) = reading.await?;
-            let Chunk { records, end, failure } = chunk;
-            reading = read(input);
-            let lines: Vec<u64> = records.iter().map(|record| record.line).collect();
-            let mut signalled = None;
-            let outcomes = {
-                let count = |bytes| progress.add(bytes, writer.pace.limit());
-                let mut writing = std::pin::pin!(writer.write(records, &count));
-                loop {
-                    tokio::select! {
-                        outcomes = &mut writing => break outcomes,
-                        // What is under way is finished; a second signal does not wait for it.
-                        _ = interrupt.recv() => match signalled {
-                            None => signalled = Some(2),
-                            Some(number) => return Ok(Ended::Interrupted(number)),
-                        },
-                        _ = terminate.recv() => signalled = Some(15),
-                        _ = ticks.tick() => progress.line(),
-                    }
-                }
-            };
-            let outcomes = outcomes.with_context(|| resume(&checkpoint_path))?;
-            for (line, outcome) in lines.iter().zip(&outcomes) {
-                match outcome {
-                    Outcome::Imported => checkpoint.counts.imported += 1,
-                    Outcome::Updated => checkpoint.counts.updated += 1,
-                    Outcome::Duplicate => checkpoint.counts.duplicates += 1,
-                    Outcome::Rejected(rejection) => {
-                        checkpoint.counts.rejected += 1;
-                        rejects.add(*line, &rejection.field, &rejection.reason)?;
-                    }
-                }
-            }
-            checkpoint.place = end;
-            checkpoint.rejects_bytes = rejects.sync()?;
-            checkpoint.done = lines.is_empty() && failure.is_none();
-            checkpoint.write(&checkpoint_path)?;
-            progress.settle(end.offset, checkpoint.counts);
-            if let Some(failure) = failure {
-                return Err(failure.context("mend the file and begin anew with --restart"));
-            }
-            if checkpoint.done {
-                break;
-            }
-            if let Some(number) = signalled {
-                progress.bar.abandon();
-                writeln!(std::io::stderr().lock(), "{}", resume(&checkpoint_path))?;
-                return Ok(Ended::Interrupted(number));
-            }
+        );
+        let mut run = Run {
+            progress: Progress::new(size, &system, &checkpoint, resumed),
+            checkpoint,
+            checkpoint_path,
+            rejects,
+            writer: Arc::new(writer),
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            ticks: tokio::time::interval_at((begin + LINE_EVERY).into(), LINE_EVERY),
+        };
+        if let Some(signal) = run.chunks(input).await? {
+            run.progress.bar.abandon();
+            writeln!(std::io::stderr().lock(), "{}", resume(&run.checkpoint_path))?;
+            return Ok(Ended::Interrupted(signal));
         }
-        progress.bar.finish_and_clear();
+        run.progress.bar.finish_and_clear();
+        let counts = run.checkpoint.counts;
         let seconds = begin.elapsed().as_secs_f64();
-        let records = checkpoint.counts.total() - before.total();
-        writeln!(out, "{} into {system}.", checkpoint.counts)?;
+        let records = counts.total() - before.total();
+        writeln!(out, "{counts} into {system}.")?;
         #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = records as f64 / seconds.max(0.001);
         writeln!(out, "{records} records in {seconds:.1} s, {rate:.0} a second.")?;
-        if checkpoint.counts.rejected > 0 {
-            writeln!(out, "Rejected records: {}", rejects.path.display())?;
+        if counts.rejected > 0 {
+            writeln!(out, "Rejected records: {}", run.rejects.path.display())?;
         }
-        Ok(ended(&checkpoint.counts))
+        Ok(ended(&counts))
     }
 
     fn format(&self) -> Result<Format> {
@@ -297,6 +256,90 @@ impl Import {
             },
             Path::to_owned,
         )
+    }
+}
+
+/// An import under way.
+struct Run {
+    checkpoint: Checkpoint,
+    checkpoint_path: PathBuf,
+    rejects: Rejects,
+    progress: Progress,
+    writer: Arc<Writer>,
+    interrupt: Signal,
+    terminate: Signal,
+    ticks: Interval,
+}
+
+impl Run {
+    /// Writes chunk after chunk; the number of a signal that ended it before the end.
+    async fn chunks(&mut self, mut input: Input) -> Result<Option<u8>> {
+        let mut reading = read(input);
+        loop {
+            let chunk;
+            (input, chunk) = reading.await?;
+            let Chunk { records, end, failure } = chunk;
+            reading = read(input);
+            let lines: Vec<u64> = records.iter().map(|record| record.line).collect();
+            let (outcomes, signal) = self.write(records).await?;
+            // A second signal: the chunk is written again when the import goes on.
+            let Some(outcomes) = outcomes else { return Ok(signal) };
+            self.checkpoint.done = lines.is_empty() && failure.is_none();
+            self.settle(&lines, &outcomes, end)?;
+            match failure {
+                Some(failure) => return Err(failure.context("mend the file and begin anew with --restart")),
+                None if self.checkpoint.done => return Ok(None),
+                None if signal.is_some() => return Ok(signal),
+                None => {}
+            }
+        }
+    }
+
+    /// Writes a chunk; a signal lets it finish, a second one does not.
+    async fn write(&mut self, records: Vec<Record>) -> Result<(Option<Vec<Outcome>>, Option<u8>)> {
+        let (progress, writer) = (&self.progress, &self.writer);
+        let count = |bytes| progress.add(bytes, writer.pace.limit());
+        let mut writing = std::pin::pin!(writer.write(records, &count));
+        let mut signal = None;
+        loop {
+            let number = tokio::select! {
+                outcomes = &mut writing => {
+                    let outcomes = outcomes.with_context(|| resume(&self.checkpoint_path))?;
+                    return Ok((Some(outcomes), signal));
+                }
+                _ = self.ticks.tick() => {
+                    progress.line();
+                    continue;
+                }
+                _ = self.interrupt.recv() => SignalKind::interrupt(),
+                _ = self.terminate.recv() => SignalKind::terminate(),
+            };
+            if signal.is_some() {
+                return Ok((None, signal));
+            }
+            signal = u8::try_from(number.as_raw_value()).ok();
+        }
+    }
+
+    /// Counts what became of a chunk, reports what was rejected, and moves the checkpoint behind it.
+    fn settle(&mut self, lines: &[u64], outcomes: &[Outcome], end: Place) -> Result<()> {
+        let counts = &mut self.checkpoint.counts;
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Imported => counts.imported += 1,
+                Outcome::Updated => counts.updated += 1,
+                Outcome::Duplicate => counts.duplicates += 1,
+                Outcome::Rejected(rejection) => {
+                    counts.rejected += 1;
+                    self.rejects.add(*line, &rejection.field, &rejection.reason)?;
+                }
+            }
+        }
+        self.checkpoint.place = end;
+        self.checkpoint.rejects_bytes = self.rejects.sync()?;
+        self.checkpoint.write(&self.checkpoint_path)?;
+        self.progress.settle(end.offset, self.checkpoint.counts);
+        Ok(())
     }
 }
 
