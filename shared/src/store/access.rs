@@ -76,6 +76,15 @@ impl Store {
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn token(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
         let id = digest.token_id();
+        let Some(stored) = self.token_item(&id).await? else { return Ok(None) };
+        // The key is a part of a digest of the digest; the whole is compared as well.
+        if !digest.matches(Reader::new("token", &stored).bytes("digest")?) {
+            return Ok(None);
+        }
+        token_from(id, &stored).map(Some)
+    }
+
+    async fn token_item(&self, id: &TokenId) -> Result<Option<Item>, StoreError> {
         let found = self
             .client
             .get_item()
@@ -85,12 +94,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| StoreError::of("token", &error))?;
-        let Some(stored) = found.item else { return Ok(None) };
-        // The key is a part of a digest of the digest; the whole is compared as well.
-        if !digest.matches(Reader::new("token", &stored).bytes("digest")?) {
-            return Ok(None);
-        }
-        token_from(id, &stored).map(Some)
+        Ok(found.item)
     }
 
     /// Stores a new token: its digest in place of its text. Its role counts it, so that a role
@@ -184,16 +188,7 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn token_by_id(&self, id: &TokenId) -> Result<Option<Stored<TokenRecord>>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.tables.tokens)
-            .key("id", s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("token by id", &error))?;
-        let Some(stored) = found.item else { return Ok(None) };
+        let Some(stored) = self.token_item(id).await? else { return Ok(None) };
         let version = Version::stored(Reader::new("token", &stored).optional_text(VERSION));
         Ok(Some(Stored { value: token_from(id.clone(), &stored)?, version }))
     }
