@@ -181,6 +181,10 @@ pub enum Kind {
     Role,
     /// What an `Idempotency-Key` was answered.
     Idempotency,
+    /// An autologin link.
+    Link,
+    /// A session.
+    Session,
     /// An entry of an index.
     Index,
 }
@@ -198,6 +202,8 @@ impl fmt::Display for Kind {
             Self::Token => "token",
             Self::Role => "role",
             Self::Idempotency => "idempotency",
+            Self::Link => "link",
+            Self::Session => "session",
             Self::Index => "index",
         })
     }

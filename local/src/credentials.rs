@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -39,6 +40,9 @@ pub struct Running {
     pub dynamodb_endpoint: String,
     /// Where the stack answers.
     pub base_url: String,
+    /// The template's parameters that are set otherwise, by the functions' variables.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Reads a file of the data directory; `None` where there is none.

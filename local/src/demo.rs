@@ -9,6 +9,8 @@ use shared::model::{
 use shared::secret::Token;
 use shared::store::{CreateToken, Store};
 
+/// The client of the published Leads example.
+pub const CLIENT: &str = "69ce524d741e8f2238329fff";
 /// Affiliate of the published Leads examples.
 pub const AFFILIATE: &str = "1234567890";
 /// Affiliate of the published Sign Up example.
@@ -112,7 +114,7 @@ pub async fn create_data(store: &Store) -> Result<()> {
 /// dates, in the demo affiliate's buckets.
 fn lead(number: i64) -> Result<Client> {
     let (email, id, created) = match number {
-        0 => ("user1@example.com".to_owned(), "69ce524d741e8f2238329fff".to_owned(), 1_609_459_200_000),
+        0 => ("user1@example.com".to_owned(), CLIENT.to_owned(), 1_609_459_200_000),
         _ => {
             let created = 1_676_172_330_450 + (number - 1) * (100_000_000_000 / (LEADS - 1));
             (format!("lead{number}@example.com"), format!("69ce524d741e8f223832{number:04x}"), created)

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -108,8 +108,8 @@ impl Gateway {
         let matching = self.routes.iter().filter(|(route, _)| route.method == method);
         matching
             .filter_map(|(route, deployed)| Some((route, deployed, parameters(&route.path, path)?)))
-            // As in API Gateway, the route with the most literal parts wins.
-            .min_by_key(|(_, _, parameters)| parameters.len())
+            // As in API Gateway, the route with the most literal parts wins, and a greedy one loses.
+            .min_by_key(|(route, _, parameters)| (route.path.ends_with("+}"), parameters.len()))
     }
 }
 
@@ -123,6 +123,12 @@ fn parameters(route: &str, path: &str) -> Option<Map<String, Value>> {
             (Some(name), Some(part)) => {
                 match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
                     Some(_) if part.is_empty() => return None,
+                    Some(name) if name.ends_with('+') => {
+                        let rest: Vec<_> = std::iter::once(part).chain(parts).collect();
+                        let decoded = percent_decode_str(&rest.join("/")).decode_utf8_lossy().into_owned();
+                        found.insert(name.trim_end_matches('+').to_owned(), Value::String(decoded));
+                        return Some(found);
+                    }
                     Some(name) => {
                         let decoded = percent_decode_str(part).decode_utf8_lossy().into_owned();
                         found.insert(name.to_owned(), Value::String(decoded));
@@ -176,6 +182,11 @@ fn event(
         "pathParameters": parameters,
         "isBase64Encoded": false,
     });
+    // Payload format 2.0 has cookies apart from the headers.
+    let cookies: Vec<&str> = parts.headers.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok()).collect();
+    if !cookies.is_empty() {
+        event["cookies"] = json!(cookies.iter().flat_map(|text| text.split("; ")).collect::<Vec<_>>());
+    }
     if !body.is_empty() {
         // API Gateway encodes what is not declared as text; what is not UTF-8 can't pass otherwise.
         match std::str::from_utf8(body) {
@@ -201,7 +212,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// Repeated headers are joined with commas; bytes that are no text are read as Latin-1.
 fn headers(given: &HeaderMap) -> Map<String, Value> {
     let mut joined = Map::new();
-    for name in given.keys() {
+    for name in given.keys().filter(|name| **name != COOKIE) {
         let values = given.get_all(name).iter();
         let texts: Vec<String> =
             values.map(|value| value.as_bytes().iter().map(|byte| char::from(*byte)).collect()).collect();
@@ -253,6 +264,13 @@ mod tests {
         for path in ["/buckets/1/2", "/buckets/1/2/leads/", "/buckets//2/leads", "/bucket/1/2/leads", "/"] {
             assert_eq!(parameters(route, path), None, "{path}");
         }
+        for (path, link) in
+            [("/autologin/a", "a"), ("/autologin/a/", "a/"), ("/autologin/a/b%20c//", "a/b c//")]
+        {
+            let found = parameters("/autologin/{link+}", path).unwrap();
+            assert_eq!(Value::Object(found), json!({ "link": link }));
+        }
+        assert_eq!(parameters("/autologin/{link+}", "/autologin/"), None);
     }
 
     #[test]
@@ -260,6 +278,7 @@ mod tests {
         let mut given = HeaderMap::new();
         given.append("authorization", HeaderValue::from_static("a"));
         given.append("authorization", HeaderValue::from_static("b"));
+        given.insert("cookie", HeaderValue::from_static("a=1"));
         given.insert("x-odd", HeaderValue::from_bytes(b"\xe9").unwrap());
         assert_eq!(Value::Object(headers(&given)), json!({ "authorization": "a,b", "x-odd": "é" }));
     }

@@ -85,6 +85,9 @@ const REJECTS: u8 = 3;
 /// Exit code of a check that found something.
 const INCONSISTENT: u8 = 4;
 
+/// Placeholder in `events/`: a link that works once.
+const AUTOLOGIN_LINK: &str = "{{autologinLink}}";
+
 #[derive(Args, Debug)]
 struct Serve {
     /// Port of the API on 127.0.0.1; 0 picks a free one
@@ -110,6 +113,10 @@ struct Serve {
     /// Use this DynamoDB instead of the embedded one; missing tables are created
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
+    /// Origins of autologin links, joined with commas, the first being the default; otherwise the
+    /// stack's own, and with "" sign-ups get no link
+    #[arg(long, value_name = "URLS")]
+    origins: Option<String>,
     /// Log lines on standard error: off, error, warn or info (a line a request)
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     log: Log,
@@ -189,6 +196,7 @@ async fn serve(serve: Serve) -> Result<()> {
         demo_data: !serve.no_demo_data,
         dynamodb_listen: serve.dynamodb_listen,
         dynamodb_endpoint: serve.dynamodb_endpoint,
+        variables: serve.origins.map(|origins| ("ORIGINS".to_owned(), origins)).into_iter().collect(),
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stack = tokio::select! {
@@ -266,7 +274,12 @@ fn event(options: &Event) -> Result<()> {
                 options.data_dir.display()
             )
         })?;
+    let mut text = credentials.fill(&text);
+    if text.contains(AUTOLOGIN_LINK) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        text = text.replace(AUTOLOGIN_LINK, &runtime.block_on(stack::autologin_link(&options.data_dir))?);
+    }
     let mut out = std::io::stdout().lock();
-    write!(out, "{}", credentials.fill(&text))?;
+    write!(out, "{text}")?;
     Ok(())
 }

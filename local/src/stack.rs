@@ -9,7 +9,9 @@ use crate::{bootstrap, demo, functions_environment};
 use anyhow::{Context, Result, anyhow, bail};
 use shared::Config;
 use shared::config::Tables;
-use shared::store::Store;
+use shared::model::ClientId;
+use shared::secret::Link;
+use shared::store::{NewLink, Store};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,6 +35,10 @@ pub struct Options {
     pub dynamodb_listen: SocketAddr,
     /// Another DynamoDB in place of the embedded engine.
     pub dynamodb_endpoint: Option<String>,
+    /// The template's parameters that are set otherwise, by the variable that functions get:
+    /// `ORIGINS`, `AUTOLOGIN_LIFETIME`. Without `ORIGINS`, autologin links have the stack's own
+    /// origin.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -45,6 +51,7 @@ impl Options {
             demo_data: false,
             dynamodb_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             dynamodb_endpoint: None,
+            variables: BTreeMap::new(),
         }
     }
 }
@@ -98,7 +105,10 @@ impl Stack {
             (None, Some(engine)) => format!("http://{}", reachable(engine.address)),
             (None, None) => bail!("no DynamoDB"),
         };
-        let environment = functions_environment(&dynamodb_endpoint);
+        let mut variables = BTreeMap::from([("ORIGINS".to_owned(), base_url.clone())]);
+        variables.extend(options.variables.clone());
+        let mut environment = functions_environment(&dynamodb_endpoint);
+        environment.extend(variables.clone());
         let store = Store::new(&config(&template, &environment)?);
         engine::create_missing_tables(store.sdk(), &template).await?;
 
@@ -122,7 +132,7 @@ impl Stack {
         credentials::write_json(
             &directory,
             "stack.json",
-            &Running { dynamodb_endpoint: dynamodb_endpoint.clone(), base_url },
+            &Running { dynamodb_endpoint: dynamodb_endpoint.clone(), base_url, variables },
         )?;
         credentials::write(&directory, "credentials.env", &credentials.to_shell())?;
         credentials::write_json(&directory, "credentials.json", &credentials)?;
@@ -202,6 +212,23 @@ pub(crate) fn config(template: &Template, environment: &BTreeMap<String, String>
     Ok(config)
 }
 
+/// Makes an autologin link of a demo client on the stack of a data directory: what
+/// `{{autologinLink}}` in `events/` stands for.
+///
+/// # Errors
+/// No stack runs on the directory, or it has no demo data.
+pub async fn autologin_link(data_dir: &Path) -> Result<String> {
+    let (_, environment) = environment("signup", data_dir)?;
+    let config = Config::from_lookup(|name| environment.get(name).cloned())?;
+    let store = Store::new(&config);
+    let client = ClientId::new(demo::CLIENT);
+    store.client(&client).await?.context("an autologin link needs a client of the demo data")?;
+    let link = Link::generate()?;
+    let record = NewLink { digest: link.digest(), lifetime: config.traders_room.link_lifetime };
+    store.create_link(&record, &client).await?;
+    Ok(link.expose())
+}
+
 /// The environment with which a function's own bootstrap runs against the stack of a data
 /// directory.
 ///
@@ -223,5 +250,8 @@ pub fn environment(function: &str, data_dir: &Path) -> Result<(Function, BTreeMa
     })?;
     let mut environment = known.environment.clone();
     environment.extend(functions_environment(&running.dynamodb_endpoint));
+    // Only what the function knows: `sam local` warns of others.
+    environment
+        .extend(running.variables.into_iter().filter(|(name, _)| known.environment.contains_key(name)));
     Ok((known.clone(), environment))
 }

@@ -800,7 +800,7 @@ async fn a_system_at_work_is_consistent() {
             );
             let given = SignUp::parse(body.as_bytes()).unwrap();
             let client = Client::register(given, Some(demo::AFFILIATE.into()), BucketId::parse(demo::BUCKET));
-            assert_eq!(store.sign_up(client, None).await.unwrap(), Registered::Created);
+            assert_eq!(store.sign_up(client, None, None).await.unwrap(), Registered::Created);
         }
     });
     for _ in 0..5 {

@@ -13,9 +13,8 @@ pub struct Config {
     pub endpoint: Option<String>,
     /// Physical table names; a function whose policy gives it no access to a table has no name for it.
     pub tables: Tables,
-    /// Origins of the Traders Room (`ORIGINS`, joined with commas), the first one being the
-    /// default of autologin links (CONTRACT.md, section 3); empty: no links.
-    pub origins: Vec<String>,
+    /// Autologin links, sessions and where they lead.
+    pub traders_room: TradersRoom,
     /// Least severe level that is logged (`LOG_LEVEL`: `error`, `warn`, `info`).
     pub log_level: LogLevel,
 }
@@ -52,6 +51,34 @@ pub struct Tables {
     pub expiring: String,
     /// `ACTIVITY_TABLE`: when tokens were used and refused.
     pub activity: String,
+}
+
+/// Settings of autologin and of sessions (CONTRACT.md, sections 3 and 4). Lifetimes are in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TradersRoom {
+    /// Origins of the Traders Room (`ORIGINS`, joined with commas), the first one being the
+    /// default of autologin links; empty: no links.
+    pub origins: Vec<String>,
+    /// Where an autologin leads (`TRADERS_ROOM_URL`): a URL, or a path of the link's own origin.
+    pub url: String,
+    /// How long an autologin link is valid (`AUTOLOGIN_LIFETIME`).
+    pub link_lifetime: u32,
+    /// How long a session lasts without use (`SESSION_IDLE_LIFETIME`).
+    pub idle_lifetime: u32,
+    /// How long a session lasts at most (`SESSION_LIFETIME`).
+    pub session_lifetime: u32,
+}
+
+impl TradersRoom {
+    /// The built-in page.
+    pub const BUILT_IN: &'static str = "/tradersroom/";
+
+    /// The origin of `url`, where it is not the link's own.
+    pub fn foreign_origin(&self) -> Option<&str> {
+        let host = self.url.find("://")? + 3;
+        let end = self.url[host..].find(['/', '?', '#']).map_or(self.url.len(), |at| host + at);
+        Some(&self.url[..end])
+    }
 }
 
 /// Severity of a log line.
@@ -113,6 +140,11 @@ impl Config {
         let optional = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let required = |variable| optional(variable).ok_or(ConfigError { variable, problem: "is not set" });
         let table = |variable| optional(variable).unwrap_or_default();
+        let seconds = |variable, default| match optional(variable).map(|text| text.trim().parse()) {
+            None => Ok(default),
+            Some(Ok(seconds)) if seconds > 0 => Ok(seconds),
+            Some(_) => Err(ConfigError { variable, problem: "must be a number of seconds, at least 1" }),
+        };
         Ok(Self {
             region: required("AWS_REGION")?,
             credentials: Credentials {
@@ -129,9 +161,31 @@ impl Config {
                 expiring: table("EXPIRING_TABLE"),
                 activity: table("ACTIVITY_TABLE"),
             },
-            origins: origins(&optional("ORIGINS").unwrap_or_default())?,
+            traders_room: TradersRoom {
+                origins: origins(&optional("ORIGINS").unwrap_or_default())?,
+                url: room_url(optional("TRADERS_ROOM_URL"))?,
+                link_lifetime: seconds("AUTOLOGIN_LIFETIME", 600)?,
+                idle_lifetime: seconds("SESSION_IDLE_LIFETIME", 30 * 60)?,
+                session_lifetime: seconds("SESSION_LIFETIME", 12 * 3600)?,
+            },
             log_level: optional("LOG_LEVEL").map_or(Ok(LogLevel::Info), |text| text.parse())?,
         })
+    }
+}
+
+/// A path of the same origin, or an http or https URL; printable, so that it can be a header and
+/// its origin a part of a Content-Security-Policy.
+fn room_url(given: Option<String>) -> Result<String, ConfigError> {
+    let Some(url) = given else { return Ok(TradersRoom::BUILT_IN.to_owned()) };
+    let is_path = url.starts_with('/') && !url.starts_with("//");
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let has_host = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', '#']));
+    if (is_path || has_host) && url.bytes().all(|byte| byte.is_ascii_graphic() && !b",;\"'\\".contains(&byte))
+    {
+        Ok(url)
+    } else {
+        let problem = "must be a path such as /tradersroom/ or a URL such as https://trade.example.com/";
+        Err(ConfigError { variable: "TRADERS_ROOM_URL", problem })
     }
 }
 
@@ -211,6 +265,36 @@ mod tests {
             "https://u@a.example",
         ] {
             assert!(origins(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_traders_room_is_a_path_or_a_url_and_lifetimes_are_positive() {
+        let read = |name, value| {
+            let pairs: Vec<_> = FULL.into_iter().chain([(name, value)]).collect();
+            Config::from_lookup(lookup(&pairs)).map(|config| config.traders_room).map_err(|e| e.to_string())
+        };
+        let room = read("ORIGINS", "").unwrap();
+        assert_eq!((room.url.as_str(), room.foreign_origin()), ("/tradersroom/", None));
+        assert_eq!((room.link_lifetime, room.idle_lifetime, room.session_lifetime), (600, 1800, 43_200));
+        for (url, origin) in [
+            ("/welcome?a=1", None),
+            ("https://trade.example.com", Some("https://trade.example.com")),
+            ("https://trade.example.com:8443/in?x=/", Some("https://trade.example.com:8443")),
+        ] {
+            assert_eq!(read("TRADERS_ROOM_URL", url).unwrap().foreign_origin(), origin, "{url}");
+        }
+        for url in
+            ["trade", "//evil.example", "javascript:alert(1)", "https://", "https:///x", "/a b", "/a;b"]
+        {
+            assert!(read("TRADERS_ROOM_URL", url).unwrap_err().starts_with("environment variable TRADERS_"));
+        }
+        assert_eq!(read("SESSION_LIFETIME", "60").unwrap().session_lifetime, 60);
+        for text in ["0", "-1", "1h", "4294967296"] {
+            assert_eq!(
+                read("AUTOLOGIN_LIFETIME", text).unwrap_err(),
+                "environment variable AUTOLOGIN_LIFETIME must be a number of seconds, at least 1"
+            );
         }
     }
 

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 pub enum ApiError {
     /// 401 with the endpoint's published body, the same for every reason; the reason is logged.
     Unauthorized(Refusal),
+    /// 401: nobody is signed in to the Traders Room.
+    NotSignedIn,
     /// 400 with this message, which names the field and what is expected of it.
     BadRequest(Cow<'static, str>),
     /// 404: what the path names is not there.

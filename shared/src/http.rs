@@ -5,6 +5,7 @@ use crate::activity::Activity;
 use crate::auth::{Authentication, Authenticator, Caller, Presented};
 use crate::error::{ApiError, Refusal};
 use crate::model::TokenId;
+use crate::page::Page;
 use crate::store::StoreError;
 use crate::telemetry::{self, RequestLine};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -21,13 +22,15 @@ pub type Response = lambda_http::Response<Body>;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The two published error envelopes.
+/// The two published error envelopes, and that of pages for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelope {
     /// `{"message", "statusCode"}`: the leads and admin endpoints.
     Platform,
     /// `{"message", "providerStatus"}`: the Traders Room endpoints.
     TradersRoom,
+    /// An HTML page: what a person follows a link to.
+    Page,
 }
 
 #[derive(Serialize)]
@@ -44,14 +47,27 @@ impl Envelope {
     fn unauthorized(self) -> &'static str {
         match self {
             Self::Platform => "Access with the provided credentials is incorrect. CODE: X-0005",
-            Self::TradersRoom => "Invalid secret key",
+            Self::TradersRoom | Self::Page => "Invalid secret key",
         }
     }
 
-    /// An error's status and body.
+    /// An error as an answer.
+    fn answer(self, error: &ApiError) -> Answer {
+        let (status, body) = self.render(error);
+        match self {
+            Self::Platform | Self::TradersRoom => Answer::json(status, body),
+            Self::Page => Page::new("Something went wrong")
+                .paragraph(&body)
+                .paragraph("Please try again in a moment.")
+                .answer(status),
+        }
+    }
+
+    /// An error's status and body; of a page, its message.
     pub fn render(self, error: &ApiError) -> (u16, String) {
         let (status, message): (u16, &str) = match error {
             ApiError::Unauthorized(_) => (401, self.unauthorized()),
+            ApiError::NotSignedIn => (401, "Not signed in"),
             ApiError::BadRequest(message) => (400, message),
             ApiError::NotFound(message) => (404, message),
             ApiError::Conflict(message) => (409, message),
@@ -59,6 +75,9 @@ impl Envelope {
             ApiError::UnsupportedMediaType => (415, "Content-Type must be application/json"),
             ApiError::Internal(_) => (500, "Internal server error"),
         };
+        if self == Self::Page {
+            return (status, message.to_owned());
+        }
         let body = ErrorBody {
             message,
             status_code: (self == Self::Platform).then_some(status),
@@ -96,6 +115,15 @@ pub fn source_ip(request: &Request) -> Option<IpAddr> {
         RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?.parse().ok(),
         #[allow(unreachable_patterns)]
         _ => None,
+    }
+}
+
+/// The route that led here, as the template writes it: `GET /api/admin/tokens/{tokenId}`.
+pub fn route(request: &Request) -> &str {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref().unwrap_or_default(),
+        #[allow(unreachable_patterns)]
+        _ => "",
     }
 }
 
@@ -139,17 +167,15 @@ pub struct Exchange {
 impl Exchange {
     /// Begins with what the event says of itself.
     pub fn begin(app: &crate::App, envelope: Envelope, request: &Request) -> Self {
-        let (request_id, route) = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                (context.request_id.clone(), context.route_key.clone())
-            }
+        let request_id = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
             #[allow(unreachable_patterns)]
-            _ => (None, None),
+            _ => None,
         };
         Self {
             envelope,
             request_id: request_id.unwrap_or_default(),
-            route: route.unwrap_or_default(),
+            route: route(request).to_owned(),
             address: source_ip(request),
             token_id: None,
             activity: app.activity.clone(),
@@ -157,7 +183,7 @@ impl Exchange {
         }
     }
 
-    /// The route that led here, as the template writes it: `GET /api/admin/tokens/{tokenId}`.
+    /// The route that led here; see [`route()`].
     pub fn route(&self) -> &str {
         &self.route
     }
@@ -212,13 +238,12 @@ impl Exchange {
         let (answer, reason) = match outcome {
             Ok(answer) => (answer, None),
             Err(error) => {
-                let (status, body) = self.envelope.render(&error);
                 let reason = match &error {
                     ApiError::Unauthorized(reason) => Some(reason.as_str().to_owned()),
                     ApiError::Internal(cause) => Some(cause.to_string()),
                     _ => None,
                 };
-                (Answer::json(status, body), reason)
+                (self.envelope.answer(&error), reason)
             }
         };
         telemetry::request(&RequestLine {
@@ -234,7 +259,7 @@ impl Exchange {
         *response.status_mut() = lambda_http::http::StatusCode::from_u16(answer.status).unwrap_or_default();
         let headers = response.headers_mut();
         if !empty {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
         }
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             headers.insert(X_REQUEST_ID, id);
@@ -244,10 +269,11 @@ impl Exchange {
     }
 }
 
-/// A JSON answer before it gets the headers that all have.
+/// An answer before it gets the headers that all have.
 #[derive(Debug)]
 pub struct Answer {
     status: u16,
+    content_type: &'static str,
     body: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -255,7 +281,24 @@ pub struct Answer {
 impl Answer {
     /// An answer with a body that is JSON already.
     pub fn json(status: u16, body: String) -> Self {
-        Self { status, body, headers: Vec::new() }
+        Self { status, content_type: "application/json", body, headers: Vec::new() }
+    }
+
+    /// An answer with a body that is an HTML document.
+    pub fn html(status: u16, body: String) -> Self {
+        Self { content_type: "text/html; charset=utf-8", ..Self::json(status, body) }
+    }
+
+    /// 303 to a URL or path.
+    pub fn see_other(location: &str) -> Self {
+        Self::json(303, String::new()).header("location", location)
+    }
+
+    /// The same without its body: the answer to a HEAD.
+    #[must_use]
+    pub fn without_body(mut self) -> Self {
+        self.body.clear();
+        self
     }
 
     /// An answer of a value.
@@ -270,6 +313,14 @@ impl Answer {
     /// 204.
     pub fn empty() -> Self {
         Self::json(204, String::new())
+    }
+
+    /// Keeps the answer from every cache, and its address from other sites.
+    #[must_use]
+    pub fn private(self) -> Self {
+        self.header("cache-control", "no-store")
+            .header("referrer-policy", "no-referrer")
+            .header("x-content-type-options", "nosniff")
     }
 
     /// Adds a header whose value is a number or plain ASCII text; any other value is left out.

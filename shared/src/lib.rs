@@ -12,6 +12,8 @@
 //! | [`store`] | every key and access pattern; the only place that speaks to DynamoDB |
 //! | [`leads`] | the work of the two Leads endpoints |
 //! | [`http`] | requests in, answers out, the two error envelopes |
+//! | [`page`] | HTML pages for people, and their Content-Security-Policy |
+//! | [`session`] | the session cookie |
 //! | [`error`] | what can go wrong, and the status each turns into |
 //! | [`telemetry`] | one JSON log line a request |
 //! | [`config`] | the environment variables a function reads |
@@ -25,7 +27,9 @@ pub mod error;
 pub mod http;
 pub mod leads;
 pub mod model;
+pub mod page;
 pub mod secret;
+pub mod session;
 pub mod store;
 pub mod telemetry;
 
@@ -34,6 +38,7 @@ pub use error::ApiError;
 
 use activity::Activity;
 use auth::Authenticator;
+use config::TradersRoom;
 use store::Store;
 
 /// What one running instance of a function holds between invocations: clients and caches.
@@ -45,6 +50,8 @@ pub struct App {
     pub auth: Authenticator,
     /// When tokens are used and refused.
     pub activity: Activity,
+    /// Settings of autologin and of sessions.
+    pub traders_room: TradersRoom,
     /// Buckets read a moment ago.
     pub buckets: leads::Buckets,
     /// Who was served which leads a moment ago.
@@ -58,6 +65,7 @@ impl App {
         Self {
             auth: Authenticator::new(store.clone()),
             activity: Activity::new(store.clone()),
+            traders_room: config.traders_room.clone(),
             buckets: leads::Buckets::default(),
             served: leads::Served::default(),
             store,

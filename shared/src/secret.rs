@@ -1,4 +1,5 @@
-//! Identification tokens (CONTRACT.md, section 1): how they are made, recognised and digested.
+//! Identification tokens (CONTRACT.md, section 1), autologin links and sessions (section 4): how
+//! they are made, recognised and digested.
 //!
 //! A token in plain text is a [`Token`]; it shows itself only through [`Token::expose`], and its
 //! `Debug` is redacted. What is stored is its [`TokenDigest`]; what names it in logs and in the
@@ -33,15 +34,7 @@ impl Token {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut text = String::with_capacity(LENGTH);
         text.push_str(PREFIX);
-        let mut noise = [0u8; 64];
-        while text.len() < PREFIX.len() + RANDOM {
-            getrandom::fill(&mut noise)?;
-            // 248 = 4 * 62: larger bytes are dropped, so that every character is equally likely.
-            let even = noise.iter().filter(|byte| **byte < 248);
-            for byte in even.take(PREFIX.len() + RANDOM - text.len()) {
-                text.push(char::from(BASE62[usize::from(byte % 62)]));
-            }
-        }
+        random_base62(&mut text)?;
         let sum = checksum(text.as_bytes());
         text.extend(sum.map(char::from));
         Ok(Self(text))
@@ -103,6 +96,118 @@ impl TokenDigest {
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenDigest(redacted)")
+    }
+}
+
+/// Adds [`RANDOM`] base62 characters.
+fn random_base62(text: &mut String) -> Result<(), getrandom::Error> {
+    let wanted = text.len() + RANDOM;
+    let mut noise = [0u8; 64];
+    while text.len() < wanted {
+        getrandom::fill(&mut noise)?;
+        // 248 = 4 * 62: larger bytes are dropped, so that every character is equally likely.
+        let even = noise.iter().filter(|byte| **byte < 248);
+        for byte in even.take(wanted - text.len()) {
+            text.push(char::from(BASE62[usize::from(byte % 62)]));
+        }
+    }
+    Ok(())
+}
+
+/// The secret part of an autologin link: a random UUID (version 4: 122 random bits).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link(uuid::Uuid);
+
+impl Link {
+    /// Makes a new link from the operating system's random source.
+    ///
+    /// # Errors
+    /// The random source failed.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut noise = [0u8; 16];
+        getrandom::fill(&mut noise)?;
+        Ok(Self(uuid::Builder::from_random_bytes(noise).into_uuid()))
+    }
+
+    /// Recognises the hyphenated form alone; anything else is no link, found without a look-up.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uuid = uuid::Uuid::try_parse(text).ok()?;
+        (text.len() == uuid::fmt::Hyphenated::LENGTH).then_some(Self(uuid))
+    }
+
+    /// The plain text, for the one answer that hands it out.
+    pub fn expose(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// What is stored in the link's place.
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(self.expose().as_bytes())
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Link(redacted)")
+    }
+}
+
+/// A session's secret, as the cookie carries it: 32 base62 characters, 190 random bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionKey(String);
+
+impl SessionKey {
+    /// Makes a new session key from the operating system's random source.
+    ///
+    /// # Errors
+    /// The random source failed.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let mut text = String::with_capacity(RANDOM);
+        random_base62(&mut text)?;
+        Ok(Self(text))
+    }
+
+    /// Recognises a session key by its form, without any look-up.
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == RANDOM && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    /// The plain text, for the one cookie that hands it out.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored in the session key's place.
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(redacted)")
+    }
+}
+
+/// SHA-256 of a link or a session key: what is stored in its place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    fn of(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    /// The bytes, for the store.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest(redacted)")
     }
 }
 
@@ -181,6 +286,29 @@ mod tests {
         assert_eq!(ids.len(), tokens.len());
         assert_eq!(format!("{:?}", tokens[0]), "Token(redacted)");
         assert_eq!(format!("{:?}", tokens[0].digest()), "TokenDigest(redacted)");
+    }
+
+    #[test]
+    fn links_and_session_keys_are_random_and_known_by_their_form() {
+        let links: Vec<Link> = (0..1000).map(|_| Link::generate().unwrap()).collect();
+        let keys: Vec<SessionKey> = (0..1000).map(|_| SessionKey::generate().unwrap()).collect();
+        assert_eq!(links.iter().map(Link::expose).collect::<HashSet<_>>().len(), 1000);
+        assert_eq!(keys.iter().map(SessionKey::expose).collect::<HashSet<_>>().len(), 1000);
+        let (link, key) = (&links[0], &keys[0]);
+        assert_eq!(link.expose().as_bytes()[14], b'4', "a UUID of version 4");
+        assert_eq!(Link::parse(&link.expose()).as_ref(), Some(link));
+        assert_eq!(Link::parse(&link.expose().to_uppercase()).as_ref(), Some(link));
+        assert_eq!(SessionKey::parse(key.expose()).as_ref(), Some(key));
+        let plain = link.expose().replace('-', "");
+        let braced = format!("{{{}}}", link.expose());
+        for text in ["", "x", &plain, &braced, &format!("{} ", link.expose()), &"z".repeat(36)] {
+            assert_eq!(Link::parse(text), None, "{text:?}");
+        }
+        for text in ["", &key.expose()[1..], &format!("{}0", key.expose()), &"-".repeat(32)] {
+            assert_eq!(SessionKey::parse(text), None, "{text:?}");
+        }
+        assert_eq!(format!("{link:?} {key:?}"), "Link(redacted) SessionKey(redacted)");
+        assert_eq!(format!("{:?}", key.digest()), "SecretDigest(redacted)");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! memory, called over HTTP as partners do.
 
 pub mod proxy;
+pub mod sessions;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -111,11 +112,17 @@ pub struct TokenSpec {
     pub expires_at: Option<i64>,
 }
 
+/// No origin is configured.
+const WITHOUT_AUTOLOGIN: [(&str, &str); 1] = [("ORIGINS", "")];
+
+fn owned(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 impl TestApp {
-    /// A stack in memory without demo data.
+    /// A stack in memory without demo data, and without autologin.
     pub async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self::start_with(Options::in_memory(directory.path()), directory).await
+        Self::start_set(&WITHOUT_AUTOLOGIN).await
     }
 
     /// A stack with the demo data of a first start.
@@ -124,12 +131,25 @@ impl TestApp {
         Self::start_with(Options { demo_data: true, ..Options::in_memory(directory.path()) }, directory).await
     }
 
-    /// A stack on another DynamoDB, e.g. behind a proxy.
+    /// A stack in memory with other settings of the template's parameters, by their variables.
+    pub async fn start_set(variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options { variables: owned(variables), ..Options::in_memory(directory.path()) };
+        Self::start_with(options, directory).await
+    }
+
+    /// A stack on another DynamoDB, e.g. behind a proxy; without autologin.
     pub async fn start_on(dynamodb_endpoint: String) -> Self {
+        Self::start_on_set(dynamodb_endpoint, &WITHOUT_AUTOLOGIN).await
+    }
+
+    /// As [`TestApp::start_on`], with other settings of the template's parameters.
+    pub async fn start_on_set(dynamodb_endpoint: String, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             memory: false,
             dynamodb_endpoint: Some(dynamodb_endpoint),
+            variables: owned(variables),
             ..Options::in_memory(directory.path())
         };
         Self::start_with(options, directory).await

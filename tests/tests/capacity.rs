@@ -4,6 +4,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynoxide::{Database, ImportOptions, Item};
+use hyper::Method;
 use local::engine::Engine;
 use serde_json::{Value, json};
 use shared::model::{BucketId, Client, ClientId, Email, SignUp, Timestamp};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tests::proxy::{Measured, Proxy};
+use tests::sessions;
 use tests::{Answer, INVALID_KEY, TestApp, UNAUTHORIZED};
 
 const AFFILIATE: &str = "AFF-123";
@@ -56,9 +58,13 @@ const UNBOUNDED: Ceiling = ceiling(usize::MAX, f64::INFINITY);
 
 impl Bench {
     async fn start() -> Self {
+        Self::start_set(&[("ORIGINS", "")]).await
+    }
+
+    async fn start_set(variables: &[(&str, &str)]) -> Self {
         let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
         let proxy = Proxy::start(engine.address).await;
-        let app = TestApp::start_on(proxy.endpoint()).await;
+        let app = TestApp::start_on_set(proxy.endpoint(), variables).await;
         app.bucket(BUCKET, AFFILIATE, &SOURCES).await;
         // Started while the tables are small: a start describes them, and the engine counts their
         // items for that.
@@ -529,6 +535,62 @@ async fn sign_ups() {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(measured.of("TransactWriteItems").count(), 1);
     bench.finish("Sign-ups");
+}
+
+/// A person's way from the sign-up to the end of the session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn people() {
+    let bench = Bench::start_set(&[]).await;
+    let key = bench.app.sign_up_key(&[AFFILIATE]).await;
+    let next = Cell::new(0);
+    let request = async |app: &TestApp| {
+        let at = next.replace(next.get() + 1);
+        let body = json!({"email": email(at), "phone": "12345", "firstName": "Jane", "sourceId": SOURCES[0]});
+        app.sign_up_once(&key, &format!("key-{at}"), &body).await
+    };
+    let (answer, measured) = bench.warm("sign-up with a link", ceiling(3, 4.0), request).await;
+    assert_eq!(measured.of("TransactWriteItems").count(), 1);
+    let url = answer.json()["url"].as_str().unwrap().to_owned();
+
+    let nobody = "/autologin/00000000-0000-4000-8000-000000000000/";
+    for (pattern, path, most) in [
+        ("autologin page", sessions::path(&url), ceiling(1, 1.0)),
+        ("autologin page, unknown link", nobody, ceiling(1, 1.0)),
+        ("autologin page, malformed link", "/autologin/x", ceiling(0, 0.0)),
+    ] {
+        let request = async |app: &TestApp| app.send(Method::GET, path, &[], "").await;
+        bench.warm(pattern, most, request).await;
+    }
+    let links = RefCell::new(Vec::new());
+    for at in 0..3 {
+        let (_, url) = bench.app.signed_up_with_link(&format!("link{at}@example.com")).await;
+        links.borrow_mut().push(url);
+    }
+    let request = async |app: &TestApp| {
+        let url = links.borrow_mut().pop().unwrap();
+        app.send(Method::POST, sessions::path(&url), &[], "").await
+    };
+    let nothing = async |app: &TestApp| app.send(Method::GET, "/autologin/x", &[], "").await;
+    let (answer, _) = bench.warm_after("autologin", ceiling(2, 1.0), nothing, request).await;
+    let cookie = answer.header("set-cookie").unwrap();
+
+    for (pattern, path) in [("me", sessions::ME), ("Traders Room page", sessions::ROOM)] {
+        let request = async |app: &TestApp| app.with_cookie(Method::GET, path, cookie).await;
+        let (answer, measured) = bench.warm(pattern, ceiling(2, 2.0), request).await;
+        answer.assert_ok();
+        assert_eq!(measured.write, 0.0);
+    }
+    let soon = async |app: &TestApp| {
+        app.set_record(&sessions::session_record(cookie), "expiresAt", sessions::now() + 60).await;
+        app.send(Method::GET, "/autologin/x", &[], "").await
+    };
+    let request = async |app: &TestApp| app.with_cookie(Method::GET, sessions::ME, cookie).await;
+    bench.warm_after("me, which keeps the session alive", ceiling(2, 2.0), soon, request).await;
+    let request = async |app: &TestApp| app.send(Method::GET, sessions::ME, &[], "").await;
+    bench.warm("me, signed out", ceiling(0, 0.0), request).await;
+    let request = async |app: &TestApp| app.with_cookie(Method::POST, sessions::LOGOUT, cookie).await;
+    bench.warm("log out", ceiling(1, 0.0), request).await;
+    bench.finish("People");
 }
 
 /// What an operator does, in a system of 5,000 clients, 20 buckets and 40 tokens.

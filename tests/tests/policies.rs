@@ -1,6 +1,7 @@
 //! Least privilege: each function's role allows what the function calls, and nothing else. What it
 //! calls is recorded at the wire while every path through it is taken.
 
+use hyper::Method;
 use local::engine::Engine;
 use local::template::Template;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use shared::model::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use tests::proxy::{Access, Proxy};
+use tests::sessions;
 use tests::{Answer, TestApp, TokenSpec, new_client};
 
 /// What a function's role allows on tables.
@@ -138,6 +140,33 @@ impl Recorder {
         }
     }
 
+    async fn people(&mut self) {
+        let key = self.app.sign_up_key(&[]).await;
+        let body = json!({ "email": "person@example.com", "phone": "12345", "firstName": "A", "meta": "m".repeat(5000) });
+        let signed_up =
+            self.note("signup", async |app: &TestApp| app.sign_up(&key, &body).await).await.json();
+        let path = sessions::path(signed_up["url"].as_str().unwrap());
+        for method in [Method::GET, Method::HEAD, Method::POST] {
+            let request = async |app: &TestApp| app.send(method.clone(), path, &[], "").await;
+            let answer = self.note("autologin", request).await;
+            if let Some(cookie) = answer.header("set-cookie") {
+                let session = [("cookie", sessions::pair(cookie))];
+                // Soon idle for too long, so that using it is noted.
+                self.app
+                    .set_record(&sessions::session_record(cookie), "expiresAt", sessions::now() + 60)
+                    .await;
+                for (method, path) in [
+                    (Method::GET, "/tradersroom/"),
+                    (Method::GET, "/tradersroom/api/auth/me"),
+                    (Method::POST, "/tradersroom/api/auth/logout"),
+                ] {
+                    let request = async |app: &TestApp| app.send(method.clone(), path, &session, "").await;
+                    assert!(self.note("session", request).await.status < 300);
+                }
+            }
+        }
+    }
+
     async fn operators(&mut self) {
         self.admin("token", "GET", "/api/public/token", Value::Null).await;
 
@@ -201,7 +230,7 @@ impl Recorder {
 async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
     let proxy = Proxy::start(engine.address).await;
-    let app = TestApp::start_on(proxy.endpoint()).await;
+    let app = TestApp::start_on_set(proxy.endpoint(), &[]).await;
     app.bucket("b1", "A", &["s"]).await;
     let clients: Vec<_> =
         (0..500).map(|number| new_client(&format!("c{number}@example.com"), "A", "b1", Some("s"))).collect();
@@ -210,6 +239,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     recorder.leads("leads", "/api/public/buckets/b1/A/leads").await;
     recorder.leads("leads-by-source", "/api/public/buckets/b1/A/leads/s").await;
     recorder.sign_ups().await;
+    recorder.people().await;
     recorder.operators().await;
     recorder.used_and_refused().await;
 

@@ -1,11 +1,15 @@
 //! `POST /tradersroom/api/auth/signup` (CONTRACT.md, section 3).
 
 use lambda_http::Request;
+use lambda_http::http::header::{HeaderValue, ORIGIN};
+use serde::Serialize;
 use shared::App;
+use shared::config::TradersRoom;
 use shared::error::ApiError;
 use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::{Client, ClientId, Permission, SignUp};
-use shared::store::{IdempotencyKey, Registered, StoreError};
+use shared::secret::Link;
+use shared::store::{IdempotencyKey, NewLink, Registered, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +41,8 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
     let idempotency =
         idempotency.map(|key| IdempotencyKey::new(caller.token_id(), key, request.body().as_ref()));
 
+    let autologin = Autologin::prepare(&app.traders_room, request)?;
+
     loop {
         let bucket_id = match &affiliate_id {
             Some(affiliate_id) => app.store.route(affiliate_id, given.source_id.as_deref()).await?,
@@ -44,9 +50,19 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
         };
         let client = Client::register(given.clone(), affiliate_id.clone(), bucket_id);
         let id = client.id.clone();
-        return match app.store.sign_up(client, idempotency.as_ref()).await? {
-            Registered::Created => Ok(registered(&id)),
-            Registered::Replayed(id) => Ok(registered(&id).header("idempotency-replayed", "true")),
+        return match app
+            .store
+            .sign_up(client, idempotency.as_ref(), autologin.as_ref().map(Autologin::new_link).as_ref())
+            .await?
+        {
+            Registered::Created => registered(&id, autologin.as_ref()),
+            // The first answer's link was never stored in plain text: the same client gets another.
+            Registered::Replayed(id) => {
+                if let Some(autologin) = &autologin {
+                    app.store.create_link(&autologin.new_link(), &id).await?;
+                }
+                Ok(registered(&id, autologin.as_ref())?.header("idempotency-replayed", "true"))
+            }
             Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
             Registered::KeyReused => {
                 Err(ApiError::bad_request("Idempotency-Key must not be used again with another request body"))
@@ -61,8 +77,42 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
     }
 }
 
-fn registered(id: &ClientId) -> Answer {
-    Answer::json(200, format!("{{\"id\":\"{id}\"}}"))
+/// A sign-up's answer (CONTRACT.md, section 3).
+#[derive(Serialize)]
+struct SignedUp<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+fn registered(id: &ClientId, autologin: Option<&Autologin>) -> Result<Answer, ApiError> {
+    Answer::of(200, &SignedUp { id: id.as_str(), url: autologin.map(Autologin::url) })
+}
+
+/// A link that is about to be handed out.
+struct Autologin<'a> {
+    origin: &'a str,
+    link: Link,
+    lifetime: u32,
+}
+
+impl<'a> Autologin<'a> {
+    /// `None` where no origin is configured. The `Origin` header picks among those that are.
+    fn prepare(room: &'a TradersRoom, request: &Request) -> Result<Option<Self>, ApiError> {
+        let Some(first) = room.origins.first() else { return Ok(None) };
+        let from = request.headers().get(ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        let named = room.origins.iter().find(|origin| origin.as_bytes().eq_ignore_ascii_case(from));
+        let link = Link::generate().map_err(|_| StoreError::random())?;
+        Ok(Some(Self { origin: named.unwrap_or(first), link, lifetime: room.link_lifetime }))
+    }
+
+    fn url(&self) -> String {
+        format!("{}/autologin/{}/", self.origin, self.link.expose())
+    }
+
+    fn new_link(&self) -> NewLink {
+        NewLink { digest: self.link.digest(), lifetime: self.lifetime }
+    }
 }
 
 fn idempotency_key(request: &Request) -> Result<Option<&str>, ApiError> {

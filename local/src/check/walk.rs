@@ -683,15 +683,21 @@ impl<'a> Walk<'a> {
             let known = self.items(&clients, ids.map(keys::client).collect(), Some("pk")).await?;
             for item in page.items() {
                 let key = table.key_of(item);
-                if !key.starts_with("I#") {
-                    self.unrecognised(&table, item);
-                    continue;
-                }
-                let required = [("id", Form::Text), ("request", Form::Bytes), ("expiresAt", Form::Number)];
+                let (kind, own) = match key.get(..2) {
+                    Some("I#") => (Kind::Idempotency, Some(("request", Form::Bytes))),
+                    Some("L#") => (Kind::Link, None),
+                    Some("S#") => (Kind::Session, Some(("endsAt", Form::Number))),
+                    _ => {
+                        self.unrecognised(&table, item);
+                        continue;
+                    }
+                };
+                let required = [("id", Form::Text), ("expiresAt", Form::Number)];
+                let required: Vec<_> = required.into_iter().chain(own).collect();
                 if let Some(what) = malformed(item, &required, &[]) {
-                    self.note(Kind::Idempotency, table.name, &key, what);
+                    self.note(kind, table.name, &key, what);
                 } else if !text(item, "id").is_some_and(|id| known.contains_key(&keys::client(id))) {
-                    self.note(Kind::Idempotency, table.name, &key, "its client does not exist");
+                    self.note(kind, table.name, &key, "its client does not exist");
                 }
             }
         }

@@ -329,6 +329,44 @@ impl Client {
     }
 }
 
+/// A client as it sees itself in the Traders Room (CONTRACT.md, section 4): what it told of itself
+/// and how far it is verified; nothing of affiliates, campaigns and how the platform handles it.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnProfile<'a>(pub &'a Client);
+
+impl OwnProfile<'_> {
+    const SHOWN: [&'static str; 9] = [
+        "middleName",
+        "lastName",
+        "gender",
+        "dateOfBirth",
+        "nationality",
+        "passport",
+        "additionalPhone",
+        "verificationLevel",
+        "verificationStatus",
+    ];
+}
+
+impl Serialize for OwnProfile<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let (client, given) = (self.0, &self.0.given);
+        let mut shown = to.serialize_map(None)?;
+        shown.serialize_entry("id", client.id.as_str())?;
+        shown.serialize_entry("email", given.email.as_str())?;
+        shown.serialize_entry("phone", &given.phone)?;
+        shown.serialize_entry("firstName", &given.first_name)?;
+        for (name, text) in given.profile.present().filter(|(name, _)| Self::SHOWN.contains(name)) {
+            shown.serialize_entry(name, text)?;
+        }
+        if let Some(billing) = &given.billing {
+            shown.serialize_entry("billing", billing)?;
+        }
+        shown.serialize_entry("createdDate", &client.created_date.to_string())?;
+        shown.end()
+    }
+}
+
 impl Serialize for Client {
     /// The record of the admin API (CONTRACT.md, section 5): the fields of Sign Up by their
     /// published names, and what the platform manages.

@@ -11,7 +11,7 @@ mod token;
 mod version;
 
 pub use bucket::{Bucket, BucketChange, BucketId, NAME_MAX_CHARS, NewBucket, SOURCES_MAX};
-pub use client::{Agreement, Billing, Client, ClientChange, ClientId, Profile, SignUp};
+pub use client::{Agreement, Billing, Client, ClientChange, ClientId, OwnProfile, Profile, SignUp};
 pub use email::Email;
 pub use json::{Object, depth_exceeds};
 pub use lead::{Filters, KeyBy, Keys, LIMIT_MAX, Lead, LeadsQuery, OFFSET_MAX, Range};

@@ -5,6 +5,7 @@
 //! leads pays for their length.
 
 use crate::model::{BucketId, ClientId, Timestamp, TokenId};
+use crate::secret::SecretDigest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -164,6 +165,16 @@ pub fn status_counters(bucket: &BucketId) -> String {
 /// Expiring table: the answer that an `Idempotency-Key` of a token got.
 pub fn idempotency(token: &TokenId, key: &str) -> String {
     format!("I#{token}#{}", URL_SAFE_NO_PAD.encode(Sha256::digest(key.as_bytes())))
+}
+
+/// Expiring table: an autologin link.
+pub fn link(link: &SecretDigest) -> String {
+    format!("L#{}", URL_SAFE_NO_PAD.encode(link.as_bytes()))
+}
+
+/// Expiring table: a session.
+pub fn session(session: &SecretDigest) -> String {
+    format!("S#{}", URL_SAFE_NO_PAD.encode(session.as_bytes()))
 }
 
 #[cfg(test)]

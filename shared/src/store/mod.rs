@@ -15,6 +15,7 @@
 //! | tokens and roles, for administrators | [`Store::tokens`], [`Store::token_by_id`], [`Store::role`]; [`Store::create_token`], [`Store::delete_token`]: `TransactWriteItems` | 1 |
 //! | buckets, for administrators | [`Store::buckets`], [`Store::stored_bucket`], [`Store::statuses`]; [`Store::create_bucket`], [`Store::change_bucket`], [`Store::delete_bucket`]: `TransactWriteItems` | 1; deleting 2 |
 //! | clients, for administrators | [`Store::client`], [`Store::clients`], [`Store::newest`] | 1 or 2 |
+//! | autologin and sessions | [`Store::create_link`]: `PutItem`; [`Store::link`], [`Store::session`]: `GetItem`; [`Store::use_link`]: `GetItem`, then `TransactWriteItems`; [`Store::end_session`]: `DeleteItem` | 1; using a link 2 |
 //! | use of tokens | [`Store::note_used`], [`Store::note_refused`]: `UpdateItem`; [`Store::activity`]: `BatchGetItem` | 1 |
 
 mod access;
@@ -28,6 +29,7 @@ mod item;
 pub mod keys;
 mod leads;
 mod register;
+mod sessions;
 mod tally;
 mod transaction;
 
@@ -38,6 +40,7 @@ pub use clients::client_items;
 pub use item::Item;
 pub use leads::{ListPlace, Newest, Order, Page, PlacedLead};
 pub use register::{IdempotencyKey, Registered};
+pub use sessions::{NewLink, NewSession, Session};
 
 use crate::config::{Config, Tables};
 use aws_sdk_dynamodb::Client;
@@ -213,6 +216,11 @@ impl StoreError {
     /// Work that others kept undoing for as long as a request may take.
     pub fn outrun(operation: &'static str) -> Self {
         Self::new(operation, "outrun by other changes")
+    }
+
+    /// The operating system's random source failed.
+    pub fn random() -> Self {
+        Self::new("random source", "failed")
     }
 
     pub(crate) fn malformed(what: &'static str) -> Self {

@@ -5,7 +5,7 @@ use super::item::{Item, Reader, b, item, n, s};
 use super::leads::PlacedLead;
 use super::tally::{CounterPart, Tally};
 use super::transaction::{Patience, WRITES_MAX, failed, reasons, transient};
-use super::{Store, StoreError, keys};
+use super::{NewLink, Store, StoreError, keys};
 use crate::model::{Client, ClientId, Timestamp, TokenId};
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -54,8 +54,18 @@ enum Part {
     Client(usize),
     Lead(usize),
     Idempotency,
+    Link,
     Details,
     Counter(CounterPart),
+}
+
+/// What is written along with a client.
+#[derive(Clone, Copy, Default)]
+struct Extras<'a> {
+    idempotency: Option<&'a IdempotencyKey>,
+    link: Option<&'a NewLink>,
+    /// The client is dated at each attempt.
+    is_new: bool,
 }
 
 /// One transaction and how many of the clients are in it.
@@ -68,7 +78,7 @@ struct Batch {
 impl Store {
     /// Registers a client that is new at this moment: as [`Store::register`], but each attempt is
     /// dated anew, so that a lead which waits for others does not appear behind those that were
-    /// read meanwhile.
+    /// read meanwhile. `link` is stored with it; where a client is found instead, there is none.
     ///
     /// # Errors
     /// As [`Store::register`].
@@ -76,8 +86,9 @@ impl Store {
         &self,
         client: Client,
         idempotency: Option<&IdempotencyKey>,
+        link: Option<&NewLink>,
     ) -> Result<Registered, StoreError> {
-        self.write_one(client, idempotency, true).await
+        self.write_one(client, Extras { idempotency, link, is_new: true }).await
     }
 
     /// Stores a client, its email's uniqueness, its place in the lists, their counters and the
@@ -91,17 +102,12 @@ impl Store {
         client: &Client,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Registered, StoreError> {
-        self.write_one(client.clone(), idempotency, false).await
+        self.write_one(client.clone(), Extras { idempotency, ..Extras::default() }).await
     }
 
-    async fn write_one(
-        &self,
-        client: Client,
-        idempotency: Option<&IdempotencyKey>,
-        is_new: bool,
-    ) -> Result<Registered, StoreError> {
+    async fn write_one(&self, client: Client, extras: Extras<'_>) -> Result<Registered, StoreError> {
         let mut clients = [client];
-        let outcomes = self.write(&mut clients, idempotency, is_new).await?;
+        let outcomes = self.write(&mut clients, extras).await?;
         outcomes.into_iter().next().ok_or_else(|| StoreError::new("register", "nothing was sent"))
     }
 
@@ -116,20 +122,15 @@ impl Store {
         let mut outcomes = Vec::with_capacity(clients.len());
         while outcomes.len() < clients.len() {
             let rest = &clients[outcomes.len()..];
-            let fitting = self.batch(rest, None)?.clients;
-            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), None, false).await?);
+            let fitting = self.batch(rest, Extras::default())?.clients;
+            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), Extras::default()).await?);
         }
         Ok(outcomes)
     }
 
     /// Writes clients that fit one transaction. Those that cannot be stored are left out, and the
     /// others sent again.
-    async fn write(
-        &self,
-        clients: &mut [Client],
-        idempotency: Option<&IdempotencyKey>,
-        is_new: bool,
-    ) -> Result<Vec<Registered>, StoreError> {
+    async fn write(&self, clients: &mut [Client], extras: Extras<'_>) -> Result<Vec<Registered>, StoreError> {
         let mut outcomes: Vec<Option<Registered>> = vec![None; clients.len()];
         let mut patience = Patience::new();
         loop {
@@ -138,14 +139,14 @@ impl Store {
                 return Ok(outcomes.into_iter().flatten().collect());
             }
             let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
-            let Batch { parts, writes, .. } = self.batch(&left, idempotency)?;
+            let Batch { parts, writes, .. } = self.batch(&left, extras)?;
             let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
             let Err(error) = sent else {
                 open.iter().for_each(|at| outcomes[*at] = Some(Registered::Created));
                 continue;
             };
             let reasons = reasons("register", &error)?;
-            let decided = verdicts(&left, idempotency, &parts, reasons)?;
+            let decided = verdicts(&left, extras.idempotency, &parts, reasons)?;
             if decided.iter().any(Option::is_some) {
                 for (at, outcome) in open.iter().zip(decided) {
                     outcomes[*at] = outcome;
@@ -160,7 +161,7 @@ impl Store {
             if !patience.wait().await {
                 return Err(StoreError::of("register", &error));
             }
-            if is_new {
+            if extras.is_new {
                 for client in clients.iter_mut() {
                     client.created_date = Timestamp::now();
                     client.updated_date = client.created_date;
@@ -170,7 +171,7 @@ impl Store {
     }
 
     /// The transaction of as many of the clients, from the first on, as fit.
-    fn batch(&self, clients: &[Client], idempotency: Option<&IdempotencyKey>) -> Result<Batch, StoreError> {
+    fn batch(&self, clients: &[Client], extras: Extras<'_>) -> Result<Batch, StoreError> {
         let unbuilt = |_| StoreError::new("register", "request could not be built");
         let tables = &self.tables;
         let put = |table: &str, item: Item| {
@@ -216,7 +217,12 @@ impl Store {
                 writes.push(TransactWriteItem::builder().put(details).build());
             }
         }
-        if let (Some(key), Some(client)) = (idempotency, clients.first()) {
+        if let (Some(link), Some(client)) = (extras.link, clients.first()) {
+            let link = put(&tables.expiring, link.item(&client.id)).build().map_err(unbuilt)?;
+            parts.push(Part::Link);
+            writes.push(TransactWriteItem::builder().put(link).build());
+        }
+        if let (Some(key), Some(client)) = (extras.idempotency, clients.first()) {
             let now = Timestamp::now().millis() / 1000;
             let record = item([
                 ("pk", s(&key.pk)),
