@@ -237,3 +237,31 @@ fn help_names_every_option() {
         assert!(help.contains(option), "{option} in {help}");
     }
 }
+
+#[test]
+fn links_and_sessions_are_not_logged() {
+    let directory = directory();
+    let running = Running::start(directory.path(), &["--port", "0", "--memory", "--log", "info"]);
+    let (_, signed_up) = running.sign_up(NEW);
+    let url = signed_up["url"].as_str().unwrap();
+    let path = url.strip_prefix(running.credential("baseUrl")).unwrap();
+    let link = path.split('/').nth(2).unwrap();
+    let session = "a1B2".repeat(8);
+    assert_eq!(running.send("POST", path, ("accept", "*/*"), "").0, 303);
+    let cookie = format!("wbcs-session={session}");
+    assert_eq!(running.send("GET", "/tradersroom/api/auth/me", ("cookie", &cookie), "").0, 401);
+    let (_, log) = running.end("-TERM");
+    for route in ["POST /autologin/{link+}", "GET /tradersroom/api/auth/me"] {
+        assert!(log.contains(route), "{log}");
+    }
+    for secret in [link, &session] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn without_origins_sign_ups_get_no_link() {
+    let directory = directory();
+    let running = Running::start(directory.path(), &["--port", "0", "--memory", "--origins", ""]);
+    assert_eq!(running.sign_up(NEW).1.as_object().unwrap().len(), 1);
+}
