@@ -185,6 +185,8 @@ pub enum Kind {
     Link,
     /// A session.
     Session,
+    /// What became of a registration email.
+    Email,
     /// An entry of an index.
     Index,
 }
@@ -204,6 +206,7 @@ impl fmt::Display for Kind {
             Self::Idempotency => "idempotency",
             Self::Link => "link",
             Self::Session => "session",
+            Self::Email => "email",
             Self::Index => "index",
         })
     }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 use dynoxide::Database;
 use serde_json::Value;
@@ -16,6 +16,15 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// The engine keeps stream records for ever and looks through all of them at each write to their
+/// table. This gives it an index to look into, and, as DynamoDB does, keeps them for a day.
+const STREAM_UPKEEP: &str = "
+    CREATE INDEX IF NOT EXISTS stream_records_in_order
+        ON _stream_records (table_name, CAST(sequence_number AS INTEGER));
+    CREATE TRIGGER IF NOT EXISTS stream_records_for_a_day AFTER INSERT ON _stream_records BEGIN
+        DELETE FROM _stream_records
+            WHERE id <= (SELECT MIN(id) + 1 FROM _stream_records) AND created_at < NEW.created_at - 86400;
+    END;";
 const TTL_SWEEP: Duration = Duration::from_secs(60);
 
 /// An embedded DynamoDB that answers on a socket, as the real one does.
@@ -44,13 +53,15 @@ impl Engine {
             .await
             .with_context(|| format!("the embedded DynamoDB can't listen on {listen}"))?;
         let address = listener.local_addr()?;
-        let database = match file {
-            Some(file) => {
-                let path = file.to_str().context("the data directory's path is not UTF-8")?;
-                Database::new(path).with_context(|| format!("can't open {path}"))?
-            }
-            None => Database::memory()?,
+        let path = match file {
+            Some(file) => file.to_str().context("the data directory's path is not UTF-8")?.to_owned(),
+            // In memory, under a name that the second connection finds it by.
+            None => format!("file:/{}?vfs=memdb", uuid::Uuid::new_v4()),
         };
+        let database = Database::new(&path).with_context(|| format!("can't open {path}"))?;
+        let upkeep =
+            rusqlite::Connection::open(&path).and_then(|database| database.execute_batch(STREAM_UPKEEP));
+        upkeep.with_context(|| format!("can't set {path} up"))?;
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), async {
             let _ = stopped.await;
@@ -93,7 +104,7 @@ pub async fn create_missing_tables(client: &Client, template: &Template) -> Resu
     }
     for table in &template.tables {
         if existing.contains(&table.name) {
-            check_indexes(client, table).await?;
+            check(client, table).await?;
         } else {
             create(client, table).await.with_context(|| format!("can't create {}", table.name))?;
         }
@@ -102,20 +113,32 @@ pub async fn create_missing_tables(client: &Client, template: &Template) -> Resu
 }
 
 /// Refuses a table that an older version of this program made.
-async fn check_indexes(client: &Client, table: &Table) -> Result<()> {
-    let described = client.describe_table().table_name(&table.name).send().await?;
-    let indexes = described.table.and_then(|table| table.global_secondary_indexes).unwrap_or_default();
+async fn check(client: &Client, table: &Table) -> Result<()> {
+    let described = client.describe_table().table_name(&table.name).send().await?.table;
+    let stream = described.as_ref().and_then(|table| table.stream_specification.as_ref());
+    let indexes = described.as_ref().map(|table| table.global_secondary_indexes()).unwrap_or_default();
+    let mut missing = Vec::new();
+    if stream_view(table).is_some() && !stream.is_some_and(StreamSpecification::stream_enabled) {
+        missing.push("stream".to_owned());
+    }
     for index in array(&table.properties["GlobalSecondaryIndexes"]) {
         let name = text(&index["IndexName"])?;
         if !indexes.iter().any(|known| known.index_name() == Some(name)) {
-            bail!(
-                "{} has no index {name}: another version of this program made it; begin anew with another \
-                 --data-dir, or delete the old one",
-                table.name
-            );
+            missing.push(format!("index {name}"));
         }
     }
+    if let Some(missing) = missing.first() {
+        bail!(
+            "{} has no {missing}: another version of this program made it; begin anew with another \
+             --data-dir, or delete the old one",
+            table.name
+        );
+    }
     Ok(())
+}
+
+fn stream_view(table: &Table) -> Option<StreamViewType> {
+    table.properties["StreamSpecification"]["StreamViewType"].as_str().map(StreamViewType::from)
 }
 
 async fn create(client: &Client, table: &Table) -> Result<()> {
@@ -125,6 +148,10 @@ async fn create(client: &Client, table: &Table) -> Result<()> {
         .table_name(&table.name)
         .billing_mode(BillingMode::PayPerRequest)
         .set_key_schema(Some(key_schema(&properties["KeySchema"])?));
+    if let Some(view) = stream_view(table) {
+        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view);
+        request = request.stream_specification(stream.build()?);
+    }
     for definition in array(&properties["AttributeDefinitions"]) {
         let definition = AttributeDefinition::builder()
             .attribute_name(text(&definition["AttributeName"])?)

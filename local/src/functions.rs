@@ -1,11 +1,13 @@
 //! The deployed handlers, by the names that the template gives them.
 
+use crate::outbox::Outbox;
 use crate::template::Function;
 use anyhow::{Context, Result, bail};
 use futures_util::FutureExt;
 use lambda_http::request::LambdaRequest;
 use lambda_http::service_fn;
 use lambda_http::{Adapter, Context as LambdaContext, LambdaEvent, Request, Service};
+use registration_email::{Mailer, RegistrationEmail, Ses};
 use serde_json::Value;
 use shared::http::Response;
 use shared::{App, Config};
@@ -16,7 +18,7 @@ use std::sync::Arc;
 type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 type Handler = fn(Arc<App>, Request) -> Answering;
 
-/// The handler of a function; the one place that names them all.
+/// The handler of a function that answers requests; the one place that names them all.
 fn handler(name: &str) -> Option<Handler> {
     Some(match name {
         "admin-buckets" => |app, request| Box::pin(admin_buckets::handle(app, request)),
@@ -33,37 +35,69 @@ fn handler(name: &str) -> Option<Handler> {
     })
 }
 
+/// The function that reads the stream of clients.
+const REGISTRATION_EMAIL: &str = "registration-email";
+
 /// A function as it is deployed: its handler with the state that its environment gives it.
 #[derive(Clone, Debug)]
 pub struct Deployed {
-    handler: Handler,
-    app: Arc<App>,
+    work: Work,
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Requests { handler: Handler, app: Arc<App> },
+    Stream(Arc<RegistrationEmail>),
 }
 
 impl Deployed {
     /// Sets a function up from its environment in the template and that of the local stack, which
-    /// wins, as with `sam local --env-vars`.
+    /// wins, as with `sam local --env-vars`. Emails go to the outbox, unless the environment names an
+    /// SES.
     ///
     /// # Errors
     /// The template names a function that has no handler, or gives it an incomplete environment.
-    pub fn new(function: &Function, stack: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let Some(handler) = handler(&function.name) else { bail!("no handler is named {}", function.name) };
+    pub fn new(function: &Function, stack: impl Fn(&str) -> Option<String>, outbox: &Outbox) -> Result<Self> {
         let lookup = |name: &str| stack(name).or_else(|| function.environment.get(name).cloned());
         let config = Config::from_lookup(lookup).with_context(|| function.logical_id.clone())?;
-        Ok(Self { handler, app: Arc::new(App::new(&config)) })
+        let work = if function.name == REGISTRATION_EMAIL {
+            let mailer: Box<dyn Mailer> = match &config.mail.endpoint {
+                Some(_) => Box::new(Ses::new(&config)),
+                None => Box::new(outbox.clone()),
+            };
+            let function =
+                RegistrationEmail::new(&config, mailer).with_context(|| function.logical_id.clone());
+            Work::Stream(Arc::new(function?))
+        } else {
+            let Some(handler) = handler(&function.name) else {
+                bail!("no handler is named {}", function.name)
+            };
+            Work::Requests { handler, app: Arc::new(App::new(&config)) }
+        };
+        Ok(Self { work })
     }
 
-    /// Invokes the function with an API Gateway event, through the Lambda runtime's own
-    /// deserialisation, and gives its answer as API Gateway gets it.
+    /// Invokes the function with an event of API Gateway or of a stream, through the Lambda runtime's
+    /// own deserialisation, and gives its answer as the platform gets it.
     ///
     /// # Errors
-    /// The event is none that the runtime takes.
+    /// The event is none that the function takes.
     pub async fn invoke(self, event: String) -> Result<Value> {
-        let payload: LambdaRequest = serde_json::from_str(&event)?;
-        let Self { handler, app } = self;
-        let service =
-            service_fn(move |request: Request| handler(app.clone(), request).map(Ok::<_, Infallible>));
-        let answer = Adapter::from(service).call(LambdaEvent::new(payload, LambdaContext::default())).await?;
-        Ok(serde_json::to_value(answer)?)
+        match self.work {
+            Work::Requests { handler, app } => {
+                let payload: LambdaRequest = serde_json::from_str(&event)?;
+                let service = service_fn(move |request: Request| {
+                    handler(app.clone(), request).map(Ok::<_, Infallible>)
+                });
+                let event = LambdaEvent::new(payload, LambdaContext::default());
+                Ok(serde_json::to_value(Adapter::from(service).call(event).await?)?)
+            }
+            Work::Stream(function) => {
+                let mut context = LambdaContext::default();
+                context.request_id = uuid::Uuid::new_v4().to_string();
+                let answer = function.handle(serde_json::from_str(&event)?, &context).await;
+                Ok(serde_json::to_value(answer)?)
+            }
+        }
     }
 }

@@ -10,6 +10,8 @@ pub mod export;
 pub mod functions;
 pub mod gateway;
 pub mod import;
+pub mod outbox;
+pub mod pump;
 pub mod stack;
 pub mod target;
 pub mod template;

@@ -117,6 +117,10 @@ struct Serve {
     /// stack's own, and with "" sign-ups get no link
     #[arg(long, value_name = "URLS")]
     origins: Option<String>,
+    /// Send registration emails through this SES (API v2), such as an emulator's, instead of writing
+    /// them to the outbox
+    #[arg(long, value_name = "URL")]
+    ses_endpoint: Option<String>,
     /// Log lines on standard error: off, error, warn or info (a line a request)
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     log: Log,
@@ -196,7 +200,10 @@ async fn serve(serve: Serve) -> Result<()> {
         demo_data: !serve.no_demo_data,
         dynamodb_listen: serve.dynamodb_listen,
         dynamodb_endpoint: serve.dynamodb_endpoint,
-        variables: serve.origins.map(|origins| ("ORIGINS".to_owned(), origins)).into_iter().collect(),
+        variables: [("ORIGINS", serve.origins), ("AWS_ENDPOINT_URL_SESV2", serve.ses_endpoint)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect(),
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stack = tokio::select! {
@@ -206,7 +213,7 @@ async fn serve(serve: Serve) -> Result<()> {
     };
     let directory = std::path::absolute(&options.data_dir)?;
     // Whoever started this may have closed the pipe; that is no reason to stop.
-    let _ = greet(&stack.credentials, &stack.dynamodb_endpoint, &directory);
+    let _ = greet(&stack, options.variables.get("AWS_ENDPOINT_URL_SESV2"), &directory);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -215,10 +222,13 @@ async fn serve(serve: Serve) -> Result<()> {
     Ok(())
 }
 
-fn greet(credentials: &Credentials, dynamodb_endpoint: &str, directory: &Path) -> std::io::Result<()> {
+fn greet(stack: &Stack, ses: Option<&String>, directory: &Path) -> std::io::Result<()> {
+    let credentials = &stack.credentials;
     let mut out = std::io::stdout().lock();
     writeln!(out, "API          {}", credentials.base_url)?;
-    writeln!(out, "DynamoDB     {dynamodb_endpoint}")?;
+    writeln!(out, "DynamoDB     {}", stack.dynamodb_endpoint)?;
+    let outbox = stack.outbox.directory().display().to_string();
+    writeln!(out, "Emails       {}", ses.unwrap_or(&outbox))?;
     writeln!(out, "Credentials  {}", directory.join("credentials.json").display())?;
     if let (Some(bucket), Some(affiliate), Some(source)) =
         (&credentials.bucket_id, &credentials.affiliate_id, &credentials.source_id)

@@ -4,6 +4,8 @@ use crate::credentials::{self, Credentials, Running};
 use crate::engine::{self, Engine};
 use crate::functions::Deployed;
 use crate::gateway::Gateway;
+use crate::outbox::Outbox;
+use crate::pump::Pump;
 use crate::template::{Function, Template};
 use crate::{bootstrap, demo, functions_environment};
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,6 +21,9 @@ use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// Sender of registration emails.
+const MAIL_FROM: &str = "no-reply@example.com";
 
 /// How to start a stack.
 #[derive(Clone, Debug)]
@@ -37,7 +42,7 @@ pub struct Options {
     pub dynamodb_endpoint: Option<String>,
     /// The template's parameters that are set otherwise, by the variable that functions get:
     /// `ORIGINS`, `AUTOLOGIN_LIFETIME`. Without `ORIGINS`, autologin links have the stack's own
-    /// origin.
+    /// origin; without `AWS_ENDPOINT_URL_SESV2`, emails go to the outbox.
     pub variables: BTreeMap<String, String>,
 }
 
@@ -65,9 +70,12 @@ pub struct Stack {
     pub dynamodb_endpoint: String,
     /// Its tables.
     pub store: Store,
+    /// Where its registration emails are.
+    pub outbox: Outbox,
     engine: Option<Engine>,
     stop: oneshot::Sender<()>,
     gateway: JoinHandle<()>,
+    pumps: Vec<Pump>,
     // Held for as long as the stack runs.
     _lock: Lock,
 }
@@ -105,11 +113,16 @@ impl Stack {
             (None, Some(engine)) => format!("http://{}", reachable(engine.address)),
             (None, None) => bail!("no DynamoDB"),
         };
-        let mut variables = BTreeMap::from([("ORIGINS".to_owned(), base_url.clone())]);
+        let mut variables = BTreeMap::from([
+            ("ORIGINS".to_owned(), base_url.clone()),
+            ("MAIL_FROM".to_owned(), MAIL_FROM.to_owned()),
+            ("MAIL_LINK".to_owned(), format!("{base_url}/tradersroom/")),
+        ]);
         variables.extend(options.variables.clone());
         let mut environment = functions_environment(&dynamodb_endpoint);
         environment.extend(variables.clone());
-        let store = Store::new(&config(&template, &environment)?);
+        let config = config(&template, &environment)?;
+        let store = Store::new(&config);
         engine::create_missing_tables(store.sdk(), &template).await?;
 
         let known = if options.memory { None } else { credentials::read(&directory, "credentials.json")? };
@@ -121,10 +134,20 @@ impl Stack {
         }
         credentials.base_url.clone_from(&base_url);
 
-        let mut routes = Vec::new();
+        let outbox = Outbox::open(&directory)?;
+        if options.memory {
+            // Its clients are gone.
+            outbox.empty()?;
+        }
+        let positions = (!options.memory).then_some(directory.as_path());
+        let (mut routes, mut pumps) = (Vec::new(), Vec::new());
         for function in &template.functions {
-            let deployed = Deployed::new(function, |name| environment.get(name).cloned())?;
+            let deployed = Deployed::new(function, |name| environment.get(name).cloned(), &outbox)?;
             routes.extend(function.routes.iter().map(|route| (route.clone(), deployed.clone())));
+            for stream in &function.streams {
+                let pump = Pump::start(&store, &config, stream, deployed.clone(), positions);
+                pumps.push(pump.await?);
+            }
         }
         let (stop, stopped) = oneshot::channel();
         let gateway = tokio::spawn(Gateway::new(routes).serve(listener, stopped));
@@ -136,7 +159,7 @@ impl Stack {
         )?;
         credentials::write(&directory, "credentials.env", &credentials.to_shell())?;
         credentials::write_json(&directory, "credentials.json", &credentials)?;
-        Ok(Self { credentials, dynamodb_endpoint, store, engine, stop, gateway, _lock: lock })
+        Ok(Self { credentials, dynamodb_endpoint, store, outbox, engine, stop, gateway, pumps, _lock: lock })
     }
 
     /// The embedded engine, where the stack has one.
@@ -148,6 +171,9 @@ impl Stack {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.gateway.await;
+        for pump in self.pumps {
+            pump.stop().await;
+        }
         if let Some(engine) = self.engine {
             engine.stop().await;
         }

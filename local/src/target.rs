@@ -216,15 +216,7 @@ impl Opened {
 
     /// Refuses a system whose tables are not there, before anything is done.
     async fn check_tables(self) -> Result<Self> {
-        let tables = self.store.tables();
-        for name in [
-            &tables.tokens,
-            &tables.roles,
-            &tables.buckets,
-            &tables.clients,
-            &tables.expiring,
-            &tables.activity,
-        ] {
+        for name in self.store.tables().names() {
             let described = self.store.sdk().describe_table().table_name(name).send().await;
             let Err(error) = described else { continue };
             if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) {

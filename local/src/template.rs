@@ -30,6 +30,8 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     /// The routes that lead to it.
     pub routes: Vec<Route>,
+    /// The streams that it reads.
+    pub streams: Vec<Stream>,
 }
 
 /// A route of the HTTP API.
@@ -39,6 +41,17 @@ pub struct Route {
     pub method: String,
     /// Path with parameters in braces.
     pub path: String,
+}
+
+/// A table's stream, as a function reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Logical id of the table.
+    pub table: String,
+    /// How many records an event has at most.
+    pub batch_size: usize,
+    /// Event patterns, one of which a record matches; none lets all through.
+    pub patterns: Vec<Value>,
 }
 
 /// A DynamoDB table.
@@ -99,19 +112,19 @@ impl Template {
                 environment.insert(key.clone(), self.resolve(value)?);
             }
         }
-        let mut routes = Vec::new();
+        let (mut routes, mut streams) = (Vec::new(), Vec::new());
         for (_, event) in entries(&resource["Properties"]["Events"]) {
-            if event["Type"] == "HttpApi" {
-                let part = |key: &str| {
-                    event["Properties"][key]
-                        .as_str()
-                        .map(str::to_owned)
-                        .with_context(|| format!("event without {key}"))
-                };
-                routes.push(Route { method: part("Method")?, path: part("Path")? });
+            let part = |key: &str| {
+                let text = event["Properties"][key].as_str().map(str::to_owned);
+                text.with_context(|| format!("event without {key}"))
+            };
+            match event["Type"].as_str() {
+                Some("HttpApi") => routes.push(Route { method: part("Method")?, path: part("Path")? }),
+                Some("DynamoDB") => streams.push(stream(&event["Properties"])?),
+                _ => bail!("an event is of an unknown type: {event}"),
             }
         }
-        Ok(Function { logical_id: logical_id.to_owned(), name, environment, routes })
+        Ok(Function { logical_id: logical_id.to_owned(), name, environment, routes, streams })
     }
 
     /// A value as text: a literal, a parameter's default, or a resource's logical id.
@@ -121,6 +134,25 @@ impl Template {
         }
         text_of(value).ok_or_else(|| anyhow!("cannot resolve {value}"))
     }
+}
+
+fn stream(properties: &Value) -> Result<Stream> {
+    let source = properties["Stream"]["Fn::GetAtt"].as_str();
+    let table = source.and_then(|source| source.strip_suffix(".StreamArn"));
+    if properties["StartingPosition"] != "TRIM_HORIZON" {
+        bail!("a stream that is not read from its beginning would lose what comes before its first reader");
+    }
+    let mut patterns = Vec::new();
+    for filter in properties["FilterCriteria"]["Filters"].as_array().into_iter().flatten() {
+        let pattern = filter["Pattern"].as_str().context("a filter without Pattern")?;
+        patterns.push(serde_json::from_str(pattern).context("a filter's Pattern is no JSON")?);
+    }
+    let batch_size = properties["BatchSize"].as_u64().and_then(|size| usize::try_from(size).ok());
+    Ok(Stream {
+        table: table.context("a stream of no table")?.to_owned(),
+        batch_size: batch_size.filter(|size| *size > 0).context("a stream without BatchSize")?,
+        patterns,
+    })
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

@@ -15,6 +15,8 @@ pub struct Config {
     pub tables: Tables,
     /// Autologin links, sessions and where they lead.
     pub traders_room: TradersRoom,
+    /// What registration emails say, and through what they are sent.
+    pub mail: Mail,
     /// Least severe level that is logged (`LOG_LEVEL`: `error`, `warn`, `info`).
     pub log_level: LogLevel,
 }
@@ -51,6 +53,27 @@ pub struct Tables {
     pub expiring: String,
     /// `ACTIVITY_TABLE`: when tokens were used and refused.
     pub activity: String,
+}
+
+impl Tables {
+    /// All names.
+    pub fn names(&self) -> [&str; 6] {
+        [&self.tokens, &self.roles, &self.buckets, &self.clients, &self.expiring, &self.activity]
+    }
+}
+
+/// Settings of registration emails (CONTRACT.md, section 3: `sendEmail`). All empty in functions that
+/// send none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// Address that they come from (`MAIL_FROM`).
+    pub from: String,
+    /// The brand that people registered with, which is the sender's name as well (`MAIL_BRAND`).
+    pub brand: String,
+    /// Where the email's button leads (`MAIL_LINK`): an http or https URL; empty: no button.
+    pub link: String,
+    /// Another SES than the region's (`AWS_ENDPOINT_URL_SESV2`).
+    pub endpoint: Option<String>,
 }
 
 /// Settings of autologin and of sessions (CONTRACT.md, sections 3 and 4). Lifetimes are in seconds.
@@ -115,6 +138,13 @@ pub struct ConfigError {
     problem: &'static str,
 }
 
+impl ConfigError {
+    /// What is wrong with a variable: "is not set".
+    pub fn new(variable: &'static str, problem: &'static str) -> Self {
+        Self { variable, problem }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "environment variable {} {}", self.variable, self.problem)
@@ -168,6 +198,12 @@ impl Config {
                 idle_lifetime: seconds("SESSION_IDLE_LIFETIME", 30 * 60)?,
                 session_lifetime: seconds("SESSION_LIFETIME", 12 * 3600)?,
             },
+            mail: Mail {
+                from: optional("MAIL_FROM").unwrap_or_default(),
+                brand: optional("MAIL_BRAND").unwrap_or_default(),
+                link: mail_link(optional("MAIL_LINK").unwrap_or_default())?,
+                endpoint: optional("AWS_ENDPOINT_URL_SESV2").or_else(|| optional("AWS_ENDPOINT_URL")),
+            },
             log_level: optional("LOG_LEVEL").map_or(Ok(LogLevel::Info), |text| text.parse())?,
         })
     }
@@ -186,6 +222,19 @@ fn room_url(given: Option<String>) -> Result<String, ConfigError> {
     } else {
         let problem = "must be a path such as /tradersroom/ or a URL such as https://trade.example.com/";
         Err(ConfigError { variable: "TRADERS_ROOM_URL", problem })
+    }
+}
+
+fn mail_link(url: String) -> Result<String, ConfigError> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let has_host = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', '#']));
+    if url.is_empty() || (has_host && url.bytes().all(|byte| byte.is_ascii_graphic())) {
+        Ok(url)
+    } else {
+        Err(ConfigError {
+            variable: "MAIL_LINK",
+            problem: "must be a URL such as https://trade.example.com/",
+        })
     }
 }
 
@@ -295,6 +344,27 @@ mod tests {
                 read("AUTOLOGIN_LIFETIME", text).unwrap_err(),
                 "environment variable AUTOLOGIN_LIFETIME must be a number of seconds, at least 1"
             );
+        }
+    }
+
+    #[test]
+    fn an_emails_link_is_a_url() {
+        let read = |link| {
+            let pairs: Vec<_> = FULL.into_iter().chain([("MAIL_LINK", link)]).collect();
+            Config::from_lookup(lookup(&pairs)).map(|config| config.mail.link).map_err(|e| e.to_string())
+        };
+        for link in ["", "https://trade.example.com/in?a=1&b=2", "http://127.0.0.1:3000/tradersroom/"] {
+            assert_eq!(read(link).unwrap(), link);
+        }
+        for link in [
+            "/tradersroom/",
+            "javascript:alert(1)",
+            "https://",
+            "https:///x",
+            "https://a b",
+            "https://a\r\nb",
+        ] {
+            assert!(read(link).unwrap_err().starts_with("environment variable MAIL_LINK must"), "{link}");
         }
     }
 

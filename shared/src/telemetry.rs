@@ -1,8 +1,8 @@
-//! Logs: one JSON object a line, one line a request; on standard output, where Lambda collects it.
+//! Logs: one JSON object a line; on standard output, where Lambda collects it.
 //!
-//! A line has the request id, the function, the token's id, the status and the reason of a
-//! refusal or the cause of a 500. It never has a token, an email, a name or a body: the fields
-//! are listed here, and nothing else can get in.
+//! A request's line has the request id, the function, the token's id, the status and the reason of a
+//! refusal or the cause of a 500; an email's line has the client's id. No line ever has a token, an
+//! email address, a name or a body: the fields are listed here, and nothing else can get in.
 
 use crate::config::LogLevel;
 use serde::Serialize;
@@ -49,15 +49,54 @@ pub struct RequestLine<'a> {
     pub duration_ms: Duration,
 }
 
+/// One record of the stream of clients, as the log shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MailLine<'a> {
+    /// Lambda's request id of the invocation.
+    pub request_id: &'a str,
+    /// The client's id, where it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<&'a str>,
+    /// What became of its registration email.
+    pub outcome: MailStatus,
+    /// Why it was refused, or what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// From the record's turn to its end.
+    #[serde(serialize_with = "milliseconds")]
+    pub duration_ms: Duration,
+}
+
+/// What became of a registration email.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailStatus {
+    /// The mail service took it.
+    Sent,
+    /// It was sent, or refused, before.
+    Repeated,
+    /// The mail service will never take it.
+    Refused,
+    /// It will be tried again.
+    Failed,
+}
+
+/// Why work that no request waits for is held up.
+#[derive(Debug, Serialize)]
+struct ProblemLine<'a> {
+    reason: &'a str,
+}
+
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, T: Serialize> {
     timestamp: String,
     level: &'static str,
     message: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     function: &'a str,
     #[serde(flatten)]
-    request: &'a RequestLine<'a>,
+    fields: &'a T,
 }
 
 fn milliseconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -72,12 +111,31 @@ pub fn init(function: &'static str, level: LogLevel, output: Output) {
 
 /// Logs a request: 5xx as errors, 401 as warnings, the rest as information.
 pub fn request(line: &RequestLine<'_>) {
-    let Some(logger) = LOGGER.get() else { return };
     let level = match line.status {
         500.. => LogLevel::Error,
         401 => LogLevel::Warn,
         _ => LogLevel::Info,
     };
+    write(level, "request", line);
+}
+
+/// Logs an email: failed ones as errors, refused ones as warnings, the rest as information.
+pub fn mail(line: &MailLine<'_>) {
+    let level = match line.outcome {
+        MailStatus::Failed => LogLevel::Error,
+        MailStatus::Refused => LogLevel::Warn,
+        MailStatus::Sent | MailStatus::Repeated => LogLevel::Info,
+    };
+    write(level, "registration email", line);
+}
+
+/// Logs what holds up work that no request waits for.
+pub fn problem(message: &'static str, reason: &str) {
+    write(LogLevel::Error, message, &ProblemLine { reason });
+}
+
+fn write(level: LogLevel, message: &'static str, fields: &impl Serialize) {
+    let Some(logger) = LOGGER.get() else { return };
     if level > logger.level {
         return;
     }
@@ -88,9 +146,9 @@ pub fn request(line: &RequestLine<'_>) {
             LogLevel::Warn => "WARN",
             LogLevel::Info => "INFO",
         },
-        message: "request",
+        message,
         function: logger.function,
-        request: line,
+        fields,
     };
     let Ok(mut text) = serde_json::to_vec(&line) else { return };
     text.push(b'\n');

@@ -2,6 +2,7 @@
 //! memory, called over HTTP as partners do.
 
 pub mod proxy;
+pub mod ses;
 pub mod sessions;
 
 use bytes::Bytes;

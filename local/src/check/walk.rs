@@ -687,6 +687,7 @@ impl<'a> Walk<'a> {
                     Some("I#") => (Kind::Idempotency, Some(("request", Form::Bytes))),
                     Some("L#") => (Kind::Link, None),
                     Some("S#") => (Kind::Session, Some(("endsAt", Form::Number))),
+                    Some("M#") => (Kind::Email, Some(("claim", Form::Bytes))),
                     _ => {
                         self.unrecognised(&table, item);
                         continue;
@@ -694,7 +695,13 @@ impl<'a> Walk<'a> {
                 };
                 let required = [("id", Form::Text), ("expiresAt", Form::Number)];
                 let required: Vec<_> = required.into_iter().chain(own).collect();
-                if let Some(what) = malformed(item, &required, &[]) {
+                let optional: &[_] = match kind {
+                    Kind::Email => {
+                        &[("claimedUntil", Form::Number), ("sentAt", Form::Number), ("refused", Form::Text)]
+                    }
+                    _ => &[],
+                };
+                if let Some(what) = malformed(item, &required, optional) {
                     self.note(kind, table.name, &key, what);
                 } else if !text(item, "id").is_some_and(|id| known.contains_key(&keys::client(id))) {
                     self.note(kind, table.name, &key, "its client does not exist");

@@ -50,6 +50,10 @@ impl<'a> Reader<'a> {
         StoreError::malformed(self.kind)
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.item.contains_key(name)
+    }
+
     pub(super) fn optional_text(&self, name: &str) -> Option<&'a str> {
         self.item.get(name)?.as_s().ok().map(String::as_str)
     }

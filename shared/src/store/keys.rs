@@ -177,6 +177,11 @@ pub fn session(session: &SecretDigest) -> String {
     format!("S#{}", URL_SAFE_NO_PAD.encode(session.as_bytes()))
 }
 
+/// Expiring table: whether a client's registration email was sent.
+pub fn registration_email(client: &ClientId) -> String {
+    format!("M#{client}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@
 //! | buckets, for administrators | [`Store::buckets`], [`Store::stored_bucket`], [`Store::statuses`]; [`Store::create_bucket`], [`Store::change_bucket`], [`Store::delete_bucket`]: `TransactWriteItems` | 1; deleting 2 |
 //! | clients, for administrators | [`Store::client`], [`Store::clients`], [`Store::newest`] | 1 or 2 |
 //! | autologin and sessions | [`Store::create_link`]: `PutItem`; [`Store::link`], [`Store::session`]: `GetItem`; [`Store::use_link`]: `GetItem`, then `TransactWriteItems`; [`Store::end_session`]: `DeleteItem` | 1; using a link 2 |
+//! | registration emails | [`Store::claim_mail`], then [`Store::settle_mail`] or [`Store::release_mail`]: `PutItem` | 1 each |
 //! | use of tokens | [`Store::note_used`], [`Store::note_refused`]: `UpdateItem`; [`Store::activity`]: `BatchGetItem` | 1 |
 
 mod access;
@@ -28,6 +29,7 @@ pub mod counters;
 mod item;
 pub mod keys;
 mod leads;
+mod mails;
 mod register;
 mod sessions;
 mod tally;
@@ -39,6 +41,7 @@ pub use change::ChangeClient;
 pub use clients::client_items;
 pub use item::Item;
 pub use leads::{ListPlace, Newest, Order, Page, PlacedLead};
+pub use mails::{CLAIM_SECONDS, ClaimMail, MailClaim, MailOutcome};
 pub use register::{IdempotencyKey, Registered};
 pub use sessions::{NewLink, NewSession, Session};
 
@@ -64,7 +67,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(6);
 const ATTEMPTS: u32 = 5;
 
-/// The five tables, through the official SDK. Cheap to clone; clones share connections.
+/// The six tables, through the official SDK. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
@@ -75,20 +78,7 @@ pub struct Store {
 impl Store {
     /// Builds the client from a function's environment; does no input or output.
     pub fn new(config: &Config) -> Self {
-        let credentials = &config.credentials;
-        let credentials = Credentials::new(
-            &credentials.access_key_id,
-            &credentials.secret_access_key,
-            credentials.session_token.clone(),
-            None,
-            "environment",
-        );
-        Self::connect(
-            &config.region,
-            SharedCredentialsProvider::new(credentials),
-            config.endpoint.as_deref(),
-            &config.tables,
-        )
+        Self::connect(&config.region, credentials(config), config.endpoint.as_deref(), &config.tables)
     }
 
     /// Builds the client with any source of credentials, such as an operator's profile; does no
@@ -144,6 +134,18 @@ impl Store {
     pub fn tables(&self) -> &Tables {
         &self.tables
     }
+}
+
+/// The credentials of a function's environment, for AWS calls.
+pub fn credentials(config: &Config) -> SharedCredentialsProvider {
+    let given = &config.credentials;
+    SharedCredentialsProvider::new(Credentials::new(
+        &given.access_key_id,
+        &given.secret_access_key,
+        given.session_token.clone(),
+        None,
+        "environment",
+    ))
 }
 
 /// The HTTP client that every AWS call goes through.
@@ -228,17 +230,23 @@ impl StoreError {
     }
 
     fn of<E: ProvideErrorMetadata, R>(operation: &'static str, error: &SdkError<E, R>) -> Self {
-        let code = match error {
-            SdkError::ConstructionFailure(_) => "request could not be built".into(),
-            SdkError::TimeoutError(_) => "timeout".into(),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout".into(),
-            SdkError::DispatchFailure(_) => "connection failed".into(),
-            SdkError::ResponseError(_) => "answer could not be read".into(),
-            other => {
-                other.as_service_error().and_then(|error| error.code()).unwrap_or("unknown").to_owned().into()
-            }
-        };
-        Self { operation, code }
+        Self { operation, code: error_code(error) }
+    }
+}
+
+/// Why a call of an AWS service failed, for logs: the service's own code, or what became of the
+/// connection.
+pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Cow<'static, str> {
+    match error {
+        SdkError::ConstructionFailure(_) => "request could not be built".into(),
+        SdkError::TimeoutError(_) => "timeout".into(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout".into(),
+        SdkError::DispatchFailure(_) => "connection failed".into(),
+        SdkError::ResponseError(_) => "answer could not be read".into(),
+        other => other
+            .as_service_error()
+            .and_then(|error| error.code())
+            .map_or("unknown".into(), |code| code.to_owned().into()),
     }
 }
 

@@ -1,0 +1,171 @@
+//! Amazon SES, API v2.
+
+use crate::{Mail, MailError, Mailer};
+use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::config::retry::RetryConfig;
+use aws_sdk_sesv2::config::timeout::TimeoutConfig;
+use aws_sdk_sesv2::config::{BehaviorVersion, Region};
+use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sesv2::operation::send_email::SendEmailError;
+use aws_sdk_sesv2::primitives::Blob;
+use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
+use futures_util::future::BoxFuture;
+use shared::Config;
+use shared::store::{credentials, error_code, http_client};
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Long, because an email whose answer is not awaited may be sent twice.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+/// One email with all its attempts; shorter than a claim lasts.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPTS: u32 = 3;
+
+/// Sends emails through SES's API v2, as the role of the function.
+#[derive(Debug)]
+pub struct Ses {
+    client: Client,
+    from: String,
+}
+
+impl Ses {
+    /// Builds the client; does no input or output.
+    pub fn new(config: &Config) -> Self {
+        let endpoint = config.mail.endpoint.as_deref();
+        let mut settings = aws_sdk_sesv2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(credentials(config))
+            .http_client(http_client(endpoint))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(Duration::from_millis(250)),
+            )
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            );
+        if let Some(endpoint) = endpoint {
+            settings = settings.endpoint_url(endpoint);
+        }
+        Self { client: Client::from_conf(settings.build()), from: config.mail.from.clone() }
+    }
+}
+
+impl Mailer for Ses {
+    fn send<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Result<(), MailError>> {
+        Box::pin(async move {
+            let message = RawMessage::builder().data(Blob::new(mail.message.clone())).build();
+            let message = message.map_err(|_| MailError::Refused("request could not be built".into()))?;
+            let sent = self
+                .client
+                .send_email()
+                .destination(Destination::builder().to_addresses(&mail.to).build())
+                .content(EmailContent::builder().raw(message).build())
+                .send()
+                .await;
+            sent.map(drop).map_err(|error| self.judge(&error))
+        })
+    }
+}
+
+impl Ses {
+    /// What a failure means for this email and for others.
+    fn judge<R>(&self, error: &SdkError<SendEmailError, R>) -> MailError {
+        let code = error_code(error);
+        let Some(refusal) = error.as_service_error() else { return MailError::Failed(code) };
+        match refusal {
+            SendEmailError::BadRequestException(_) => MailError::Refused(code),
+            // So is also answered where the sender, or in SES's sandbox the receiver, is not verified.
+            // The former concerns every email, until somebody verifies it.
+            SendEmailError::MessageRejected(rejected) => {
+                let domain = self.from.rsplit('@').next().unwrap_or_default();
+                let text = rejected.message().unwrap_or_default();
+                let is_senders = text.contains("not verified")
+                    && text.split(|c: char| c.is_whitespace() || ",:<>".contains(c)).any(|word| {
+                        let word = word.trim_end_matches('.');
+                        word.eq_ignore_ascii_case(&self.from) || word.eq_ignore_ascii_case(domain)
+                    });
+                if is_senders { MailError::Unavailable(code) } else { MailError::Refused(code) }
+            }
+            SendEmailError::AccountSuspendedException(_)
+            | SendEmailError::LimitExceededException(_)
+            | SendEmailError::MailFromDomainNotVerifiedException(_)
+            | SendEmailError::NotFoundException(_)
+            | SendEmailError::SendingPausedException(_)
+            | SendEmailError::TooManyRequestsException(_) => MailError::Unavailable(code),
+            // The role's permissions and credentials, which concern every email.
+            other if other.code().is_some_and(|code| code.contains("Denied") || code.contains("Token")) => {
+                MailError::Unavailable(code)
+            }
+            _ => MailError::Failed(code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_sesv2::error::ErrorMetadata;
+    use aws_sdk_sesv2::types::error::{BadRequestException, MessageRejected, TooManyRequestsException};
+
+    fn ses() -> Ses {
+        let config = Config::from_lookup(|name| match name {
+            "MAIL_FROM" => Some("no-reply@mail.example.com".into()),
+            "AWS_ENDPOINT_URL_SESV2" => Some("http://127.0.0.1:9".into()),
+            name if name.starts_with("AWS_") || name.ends_with("_TABLE") => Some("x".into()),
+            _ => None,
+        });
+        Ses::new(&config.unwrap())
+    }
+
+    #[test]
+    fn only_what_concerns_the_one_email_is_refused_for_good() {
+        let ses = ses();
+        let judge = |error| ses.judge(&SdkError::<_, ()>::service_error(error, ()));
+        let rejected = |text: &str| {
+            let meta = ErrorMetadata::builder().code("MessageRejected").message(text).build();
+            judge(SendEmailError::MessageRejected(
+                MessageRejected::builder().message(text).meta(meta).build(),
+            ))
+        };
+        let unverified =
+            "Email address is not verified. The following identities failed the check in region EU-WEST-1:";
+        for identity in ["no-reply@mail.example.com", "mail.example.com", "Brand <no-reply@mail.example.com>"]
+        {
+            let error = rejected(&format!("{unverified} {identity}"));
+            assert_eq!(error, MailError::Unavailable("MessageRejected".into()), "{identity}");
+        }
+        for identity in ["user@example.com", "xno-reply@mail.example.com", "a@mail.example.com.evil.example"]
+        {
+            let error = rejected(&format!("{unverified} {identity}"));
+            assert_eq!(error, MailError::Refused("MessageRejected".into()), "{identity}");
+        }
+        let meta = |code: &str| ErrorMetadata::builder().code(code).build();
+        let bad = BadRequestException::builder().meta(meta("BadRequestException")).build();
+        assert_eq!(
+            judge(SendEmailError::BadRequestException(bad)),
+            MailError::Refused("BadRequestException".into())
+        );
+        let many = TooManyRequestsException::builder().meta(meta("TooManyRequestsException")).build();
+        assert_eq!(
+            judge(SendEmailError::TooManyRequestsException(many)),
+            MailError::Unavailable("TooManyRequestsException".into())
+        );
+        for (code, expected) in [
+            ("AccessDeniedException", MailError::Unavailable("AccessDeniedException".into())),
+            ("ExpiredTokenException", MailError::Unavailable("ExpiredTokenException".into())),
+            ("InternalFailure", MailError::Failed("InternalFailure".into())),
+        ] {
+            assert_eq!(judge(SendEmailError::generic(meta(code))), expected);
+        }
+        assert_eq!(
+            ses.judge(&SdkError::<SendEmailError, ()>::timeout_error("late")),
+            MailError::Failed("timeout".into())
+        );
+    }
+}
