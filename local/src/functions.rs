@@ -10,6 +10,7 @@ use lambda_http::{Adapter, Context as LambdaContext, LambdaEvent, Request, Servi
 use registration_email::{Mailer, RegistrationEmail, Ses};
 use serde_json::Value;
 use shared::http::Response;
+use shared::store::Store;
 use shared::{App, Config};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -65,9 +66,8 @@ impl Deployed {
                 Some(_) => Box::new(Ses::new(&config)),
                 None => Box::new(outbox.clone()),
             };
-            let function =
-                RegistrationEmail::new(&config, mailer).with_context(|| function.logical_id.clone());
-            Work::Stream(Arc::new(function?))
+            let emails = RegistrationEmail::new(Store::new(&config), &config.mail, mailer);
+            Work::Stream(Arc::new(emails.with_context(|| function.logical_id.clone())?))
         } else {
             let Some(handler) = handler(&function.name) else {
                 bail!("no handler is named {}", function.name)

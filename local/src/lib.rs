@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod import;
 pub mod outbox;
 pub mod pump;
+pub mod resend;
 pub mod stack;
 pub mod target;
 pub mod template;

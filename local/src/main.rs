@@ -7,6 +7,7 @@ use local::check::Check;
 use local::credentials::{self, Credentials};
 use local::export::Export;
 use local::import::{Ended, Import};
+use local::resend::ResendEmails;
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
 use shared::telemetry::{self, Output};
@@ -78,6 +79,19 @@ enum Command {
     /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable; Scan
     /// and BatchGetItem on all tables, and Scan on their indexes.
     Check(Check),
+    /// Send the registration emails that new clients asked for and did not get
+    ///
+    /// For when sending failed for longer than the clients' stream is kept: Lambda gave these emails
+    /// up, and the queue of unsent emails has messages. Whoever got the email gets no second one.
+    /// Purge the queue afterwards.
+    ///
+    /// The exit code is 0 where every email was sent, or refused by SES for good, and 1 otherwise; it
+    /// can be run again at any time.
+    ///
+    /// AWS permissions: cloudformation:DescribeStacks; dynamodb:DescribeTable; BatchGetItem and Query
+    /// of its index all-created on the table of clients; PutItem on that of what expires;
+    /// ses:SendEmail and ses:SendRawEmail.
+    ResendEmails(ResendEmails),
 }
 
 /// Exit code of an import that rejected records.
@@ -175,6 +189,7 @@ fn main() -> std::process::ExitCode {
             Ended::Interrupted(signal) => (128 + signal).into(),
         }),
         Some(Command::Export(options)) => options.run().map(success),
+        Some(Command::ResendEmails(options)) => options.run().map(success),
         Some(Command::Check(options)) => {
             options.run().map(|consistent| if consistent { success(()) } else { INCONSISTENT.into() })
         }

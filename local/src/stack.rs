@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Sender of registration emails.
-const MAIL_FROM: &str = "no-reply@example.com";
+pub(crate) const MAIL_FROM: &str = "no-reply@example.com";
 
 /// How to start a stack.
 #[derive(Clone, Debug)]

@@ -4,12 +4,15 @@
 use crate::credentials::{self, Running};
 use crate::engine::{self, Engine};
 use crate::functions_environment;
+use crate::outbox::Outbox;
 use crate::stack::{self, Lock};
 use crate::template::Template;
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use shared::config::Tables;
+use registration_email::{Mailer, Ses};
+use shared::config::{self, Tables};
 use shared::store::{Store, http_client};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -80,6 +83,15 @@ impl TableNames {
     }
 }
 
+/// How a system sends emails.
+#[derive(Debug)]
+pub struct Emails {
+    /// Their sender, brand and link.
+    pub settings: config::Mail,
+    /// The operator's access to SES, or the local stack's outbox.
+    pub mailer: Box<dyn Mailer>,
+}
+
 /// A system that a command works on.
 #[derive(Debug)]
 pub struct Opened {
@@ -89,6 +101,8 @@ pub struct Opened {
     pub description: String,
     /// Where its API answers, where that is known.
     pub api: Option<String>,
+    /// How it sends emails, where that is known.
+    pub emails: Option<Emails>,
     // The local stack's database, where it was not running; locked while the command works.
     engine: Option<(Engine, Lock)>,
 }
@@ -154,9 +168,20 @@ impl Target {
             expiring: output("ExpiringTableName")?,
             activity: output("TokenActivityTableName")?,
         };
+        let parameter = |key: &str| {
+            let found = found.parameters().iter().find(|parameter| parameter.parameter_key() == Some(key));
+            found.and_then(|parameter| parameter.parameter_value()).unwrap_or_default().to_owned()
+        };
+        let settings = config::Mail {
+            from: parameter("MailFrom"),
+            brand: parameter("MailBrand"),
+            link: parameter("MailLink"),
+            endpoint: own_endpoint("AWS_ENDPOINT_URL_SESV2", &aws),
+        };
+        let mailer = Box::new(Ses::connect(&region, credentials_of(&aws)?, &settings));
         let api = output("ApiUrl").ok();
         let opened = Opened::of(connect(&aws, &region, &tables)?, description).check_tables().await?;
-        Ok(Opened { api, ..opened })
+        Ok(Opened { api, emails: Some(Emails { settings, mailer }), ..opened })
     }
 
     /// The operator's AWS settings, found as the AWS CLI finds them, and their region.
@@ -176,10 +201,18 @@ impl Target {
 }
 
 fn connect(aws: &SdkConfig, region: &str, tables: &Tables) -> Result<Store> {
-    let credentials = aws.credentials_provider().context("no source of AWS credentials")?;
-    let own = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
-    let endpoint = own.as_deref().or(aws.endpoint_url());
-    Ok(Store::connect(region, credentials, endpoint, tables))
+    let endpoint = own_endpoint("AWS_ENDPOINT_URL_DYNAMODB", aws);
+    Ok(Store::connect(region, credentials_of(aws)?, endpoint.as_deref(), tables))
+}
+
+fn credentials_of(aws: &SdkConfig) -> Result<SharedCredentialsProvider> {
+    aws.credentials_provider().context("no source of AWS credentials")
+}
+
+/// A service's endpoint, where the operator's environment or profile has another than AWS's.
+fn own_endpoint(variable: &str, aws: &SdkConfig) -> Option<String> {
+    let own = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    own.or_else(|| aws.endpoint_url().map(str::to_owned))
 }
 
 async fn open_local(data_dir: &Path) -> Result<Opened> {
@@ -194,7 +227,9 @@ async fn open_local(data_dir: &Path) -> Result<Opened> {
         if let Some(running) = credentials::read::<Running>(&directory, "stack.json")? {
             let config = stack::config(&template, &functions_environment(&running.dynamodb_endpoint))?;
             let opened = Opened::of(Store::new(&config), description).check_tables().await?;
-            return Ok(Opened { api: Some(running.base_url), ..opened });
+            let link = format!("{}/tradersroom/", running.base_url);
+            let emails = Some(local_emails(&template, &directory, link)?);
+            return Ok(Opened { api: Some(running.base_url), emails, ..opened });
         }
         if Instant::now() > deadline {
             bail!("{description} is in use by another command; wait for its end");
@@ -206,12 +241,25 @@ async fn open_local(data_dir: &Path) -> Result<Opened> {
     let config = stack::config(&template, &functions_environment(&format!("http://{}", engine.address)))?;
     let store = Store::new(&config);
     engine::create_missing_tables(store.sdk(), &template).await?;
-    Ok(Opened { store, description, api: None, engine: Some((engine, lock)) })
+    let emails = Some(local_emails(&template, &directory, String::new())?);
+    Ok(Opened { store, description, api: None, emails, engine: Some((engine, lock)) })
+}
+
+fn local_emails(template: &Template, data_dir: &Path, link: String) -> Result<Emails> {
+    let function = template.functions.iter().find(|function| function.name == "registration-email");
+    let brand = function.and_then(|function| function.environment.get("MAIL_BRAND")).cloned();
+    let settings = config::Mail {
+        from: stack::MAIL_FROM.to_owned(),
+        brand: brand.unwrap_or_default(),
+        link,
+        endpoint: None,
+    };
+    Ok(Emails { settings, mailer: Box::new(Outbox::open(data_dir)?) })
 }
 
 impl Opened {
     fn of(store: Store, description: String) -> Self {
-        Self { store, description, api: None, engine: None }
+        Self { store, description, api: None, emails: None, engine: None }
     }
 
     /// Refuses a system whose tables are not there, before anything is done.

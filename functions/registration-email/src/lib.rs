@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde_dynamo::AttributeValue;
 use shared::Config;
-use shared::config::ConfigError;
+use shared::config::{self, ConfigError};
 use shared::model::ClientId;
 use shared::store::{ClaimMail, MailClaim, MailOutcome, Store};
 use shared::telemetry::{self, MailLine, MailStatus};
@@ -34,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 const AT_ONCE: usize = 5;
 /// The longest that one email takes: SES's and DynamoDB's own time limits. None is begun later than
 /// this before the platform ends the invocation.
-const LONGEST: Duration = Duration::from_secs(32);
+const LONGEST: Duration = Duration::from_secs(26);
 /// Lambda repeats a failed batch at once; this keeps it from hammering a service that is down.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,6 +60,23 @@ pub enum MailError {
     Unavailable(Cow<'static, str>),
 }
 
+/// What became of a client's email.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Sent, sent or refused before, refused, or failed this time.
+    pub status: MailStatus,
+    /// Why it was refused or failed: a code, without any address.
+    pub reason: Option<Cow<'static, str>>,
+    /// No email is taken at this time.
+    pub is_unavailable: bool,
+}
+
+impl Outcome {
+    fn of(status: MailStatus, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: Some(reason.into()), is_unavailable: false }
+    }
+}
+
 /// What takes emails: SES in production, files on a developer's machine.
 pub trait Mailer: fmt::Debug + Send + Sync {
     /// Hands an email over.
@@ -82,8 +99,8 @@ impl RegistrationEmail {
     ///
     /// # Errors
     /// A setting of the emails is missing or malformed.
-    pub fn new(config: &Config, mailer: Box<dyn Mailer>) -> Result<Self, ConfigError> {
-        Ok(Self { store: Store::new(config), letter: Letter::new(&config.mail)?, mailer })
+    pub fn new(store: Store, settings: &config::Mail, mailer: Box<dyn Mailer>) -> Result<Self, ConfigError> {
+        Ok(Self { store, letter: Letter::new(settings)?, mailer })
     }
 
     /// Handles a batch of stream records, and reports those that are to be delivered again.
@@ -124,67 +141,64 @@ impl RegistrationEmail {
         }
         let started = Instant::now();
         let client_id = text(record, "id");
-        let (outcome, reason) = self.send_once(record, unavailable).await;
+        let outcome = match (client_id, text(record, "email"), text(record, "firstName")) {
+            (Some(id), Some(email), Some(first_name)) => {
+                self.send_once(&ClientId::new(id), email, first_name).await
+            }
+            // Delivering it again would not make it better.
+            _ => Outcome::of(MailStatus::Refused, "record is malformed"),
+        };
+        if outcome.is_unavailable {
+            unavailable.store(true, Ordering::Relaxed);
+        }
         telemetry::mail(&MailLine {
             request_id,
             client_id,
-            outcome,
-            reason: reason.as_deref(),
+            outcome: outcome.status,
+            reason: outcome.reason.as_deref(),
             duration_ms: started.elapsed(),
         });
-        outcome != MailStatus::Failed
+        outcome.status != MailStatus::Failed
     }
 
-    async fn send_once(
-        &self,
-        record: &EventRecord,
-        unavailable: &AtomicBool,
-    ) -> (MailStatus, Option<Cow<'static, str>>) {
-        let failed = |reason: Cow<'static, str>| (MailStatus::Failed, Some(reason));
-        let (Some(id), Some(email), Some(first_name)) =
-            (text(record, "id"), text(record, "email"), text(record, "firstName"))
-        else {
-            // Delivering it again would not make it better.
-            return (MailStatus::Refused, Some("record is malformed".into()));
-        };
-        let id = ClientId::new(id);
-        let claim = match self.store.claim_mail(&id).await {
+    /// Sends a client's registration email, unless it was sent or refused before.
+    pub async fn send_once(&self, id: &ClientId, email: &str, first_name: &str) -> Outcome {
+        let claim = match self.store.claim_mail(id).await {
             Ok(ClaimMail::Claimed(claim)) => claim,
-            Ok(ClaimMail::Settled) => return (MailStatus::Repeated, None),
-            Ok(ClaimMail::Busy) => return failed("another invocation is sending it".into()),
-            Err(error) => return failed(error.to_string().into()),
+            Ok(ClaimMail::Settled) => {
+                return Outcome { status: MailStatus::Repeated, reason: None, is_unavailable: false };
+            }
+            Ok(ClaimMail::Busy) => {
+                return Outcome::of(MailStatus::Failed, "another invocation is sending it");
+            }
+            Err(error) => return Outcome::of(MailStatus::Failed, error.to_string()),
         };
-        let sent = match self.letter.to(&id, email, first_name) {
+        let sent = match self.letter.to(id, email, first_name) {
             Ok(mail) => self.mailer.send(&mail).await,
             Err(error) => Err(error),
         };
-        let (outcome, status, reason) = match sent {
-            Ok(()) => (MailOutcome::Sent, MailStatus::Sent, None),
+        let (settled, outcome) = match sent {
+            Ok(()) => {
+                (MailOutcome::Sent, Outcome { status: MailStatus::Sent, reason: None, is_unavailable: false })
+            }
             Err(MailError::Refused(ref code)) => {
-                (MailOutcome::Refused(code), MailStatus::Refused, Some(code.clone()))
+                (MailOutcome::Refused(code), Outcome::of(MailStatus::Refused, code.clone()))
             }
-            Err(MailError::Failed(code)) => return self.give_up(&claim, code).await,
-            Err(MailError::Unavailable(code)) => {
-                unavailable.store(true, Ordering::Relaxed);
-                return self.give_up(&claim, code).await;
-            }
+            Err(MailError::Failed(code)) => return self.give_up(&claim, code, false).await,
+            Err(MailError::Unavailable(code)) => return self.give_up(&claim, code, true).await,
         };
-        match self.store.settle_mail(&claim, &outcome).await {
-            Ok(()) => (status, reason),
+        match self.store.settle_mail(&claim, &settled).await {
+            Ok(()) => outcome,
             // Delivered again after the claim has ended, the record sends a second email: one too
             // many is better than one too few.
-            Err(error) => failed(error.to_string().into()),
+            Err(error) => Outcome::of(MailStatus::Failed, error.to_string()),
         }
     }
 
     /// Lets the email be tried again at once; otherwise the claim would have to end first.
-    async fn give_up(
-        &self,
-        claim: &MailClaim,
-        code: Cow<'static, str>,
-    ) -> (MailStatus, Option<Cow<'static, str>>) {
+    async fn give_up(&self, claim: &MailClaim, code: Cow<'static, str>, is_unavailable: bool) -> Outcome {
         let _ = self.store.release_mail(claim).await;
-        (MailStatus::Failed, Some(code))
+        Outcome { is_unavailable, ..Outcome::of(MailStatus::Failed, code) }
     }
 }
 
@@ -210,7 +224,8 @@ fn text<'a>(record: &'a EventRecord, name: &str) -> Option<&'a str> {
 pub fn serve(function: &'static str) -> Result<(), lambda_runtime::Error> {
     let config = Config::from_env()?;
     telemetry::init(function, config.log_level, telemetry::Output::Stdout);
-    let emails = Arc::new(RegistrationEmail::new(&config, Box::new(Ses::new(&config)))?);
+    let emails =
+        Arc::new(RegistrationEmail::new(Store::new(&config), &config.mail, Box::new(Ses::new(&config)))?);
     let service = service_fn(move |event: LambdaEvent<Event>| {
         let emails = emails.clone();
         async move {

@@ -4,21 +4,22 @@ use crate::{Mail, MailError, Mailer};
 use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
-use aws_sdk_sesv2::config::{BehaviorVersion, Region};
+use aws_sdk_sesv2::config::{BehaviorVersion, Region, SharedCredentialsProvider};
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
 use futures_util::future::BoxFuture;
 use shared::Config;
+use shared::config;
 use shared::store::{credentials, error_code, http_client};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Long, because an email whose answer is not awaited may be sent twice.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 /// One email with all its attempts; shorter than a claim lasts.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(14);
 const ATTEMPTS: u32 = 3;
 
 /// Sends emails through SES's API v2, as the role of the function.
@@ -29,13 +30,18 @@ pub struct Ses {
 }
 
 impl Ses {
-    /// Builds the client; does no input or output.
+    /// Builds the client from a function's environment; does no input or output.
     pub fn new(config: &Config) -> Self {
-        let endpoint = config.mail.endpoint.as_deref();
-        let mut settings = aws_sdk_sesv2::Config::builder()
+        Self::connect(&config.region, credentials(config), &config.mail)
+    }
+
+    /// Builds the client with any source of credentials; does no input or output.
+    pub fn connect(region: &str, credentials: SharedCredentialsProvider, settings: &config::Mail) -> Self {
+        let (endpoint, from) = (settings.endpoint.as_deref(), settings.from.clone());
+        let mut builder = aws_sdk_sesv2::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials(config))
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(credentials)
             .http_client(http_client(endpoint))
             .retry_config(
                 RetryConfig::standard()
@@ -50,9 +56,9 @@ impl Ses {
                     .build(),
             );
         if let Some(endpoint) = endpoint {
-            settings = settings.endpoint_url(endpoint);
+            builder = builder.endpoint_url(endpoint);
         }
-        Self { client: Client::from_conf(settings.build()), from: config.mail.from.clone() }
+        Self { client: Client::from_conf(builder.build()), from }
     }
 }
 
@@ -64,33 +70,46 @@ impl Mailer for Ses {
             let sent = self
                 .client
                 .send_email()
+                .from_email_address(&self.from)
                 .destination(Destination::builder().to_addresses(&mail.to).build())
                 .content(EmailContent::builder().raw(message).build())
                 .send()
                 .await;
-            sent.map(drop).map_err(|error| self.judge(&error))
+            sent.map(drop).map_err(|error| self.judge(&error, &mail.to))
         })
     }
 }
 
 impl Ses {
+    /// A rejection is also the answer where the sender, or in SES's sandbox the receiver, is not
+    /// verified, or the account may not send. What is not known to be the one email's is every
+    /// email's: a wrong guess then delays some, and the other way round it would lose all.
+    fn concerns_every_email(&self, text: &str, to: &str) -> bool {
+        let names = |address: &str| {
+            let address = address.to_lowercase();
+            let words = text.split(|c: char| c.is_whitespace() || ",:<>".contains(c));
+            words.map(|word| word.trim_end_matches('.')).any(|word| word == address)
+        };
+        let sender_domain = self.from.rsplit('@').next().unwrap_or_default();
+        text.is_empty()
+            || text.contains("suspended")
+            || text.contains("paused")
+            || (text.contains("not verified") && (!names(to) || names(&self.from) || names(sender_domain)))
+    }
+
     /// What a failure means for this email and for others.
-    fn judge<R>(&self, error: &SdkError<SendEmailError, R>) -> MailError {
+    fn judge<R>(&self, error: &SdkError<SendEmailError, R>, to: &str) -> MailError {
         let code = error_code(error);
         let Some(refusal) = error.as_service_error() else { return MailError::Failed(code) };
         match refusal {
             SendEmailError::BadRequestException(_) => MailError::Refused(code),
-            // So is also answered where the sender, or in SES's sandbox the receiver, is not verified.
-            // The former concerns every email, until somebody verifies it.
             SendEmailError::MessageRejected(rejected) => {
-                let domain = self.from.rsplit('@').next().unwrap_or_default();
-                let text = rejected.message().unwrap_or_default();
-                let is_senders = text.contains("not verified")
-                    && text.split(|c: char| c.is_whitespace() || ",:<>".contains(c)).any(|word| {
-                        let word = word.trim_end_matches('.');
-                        word.eq_ignore_ascii_case(&self.from) || word.eq_ignore_ascii_case(domain)
-                    });
-                if is_senders { MailError::Unavailable(code) } else { MailError::Refused(code) }
+                let text = rejected.message().unwrap_or_default().to_lowercase();
+                if self.concerns_every_email(&text, to) {
+                    MailError::Unavailable(code)
+                } else {
+                    MailError::Refused(code)
+                }
             }
             SendEmailError::AccountSuspendedException(_)
             | SendEmailError::LimitExceededException(_)
@@ -126,7 +145,7 @@ mod tests {
     #[test]
     fn only_what_concerns_the_one_email_is_refused_for_good() {
         let ses = ses();
-        let judge = |error| ses.judge(&SdkError::<_, ()>::service_error(error, ()));
+        let judge = |error| ses.judge(&SdkError::<_, ()>::service_error(error, ()), "user@example.com");
         let rejected = |text: &str| {
             let meta = ErrorMetadata::builder().code("MessageRejected").message(text).build();
             judge(SendEmailError::MessageRejected(
@@ -135,15 +154,18 @@ mod tests {
         };
         let unverified =
             "Email address is not verified. The following identities failed the check in region EU-WEST-1:";
-        for identity in ["no-reply@mail.example.com", "mail.example.com", "Brand <no-reply@mail.example.com>"]
-        {
-            let error = rejected(&format!("{unverified} {identity}"));
-            assert_eq!(error, MailError::Unavailable("MessageRejected".into()), "{identity}");
+        for text in [
+            "",
+            "Sending suspended for this account.",
+            &format!("{unverified} no-reply@mail.example.com"),
+            &format!("{unverified} mail.example.com"),
+            &format!("{unverified} Brand <no-reply@mail.example.com>, user@example.com"),
+            &format!("{unverified} somebody@else.example"),
+        ] {
+            assert_eq!(rejected(text), MailError::Unavailable("MessageRejected".into()), "{text}");
         }
-        for identity in ["user@example.com", "xno-reply@mail.example.com", "a@mail.example.com.evil.example"]
-        {
-            let error = rejected(&format!("{unverified} {identity}"));
-            assert_eq!(error, MailError::Refused("MessageRejected".into()), "{identity}");
+        for text in [&format!("{unverified} User@example.com."), "Email contains a virus."] {
+            assert_eq!(rejected(text), MailError::Refused("MessageRejected".into()), "{text}");
         }
         let meta = |code: &str| ErrorMetadata::builder().code(code).build();
         let bad = BadRequestException::builder().meta(meta("BadRequestException")).build();
@@ -164,7 +186,7 @@ mod tests {
             assert_eq!(judge(SendEmailError::generic(meta(code))), expected);
         }
         assert_eq!(
-            ses.judge(&SdkError::<SendEmailError, ()>::timeout_error("late")),
+            ses.judge(&SdkError::<SendEmailError, ()>::timeout_error("late"), "user@example.com"),
             MailError::Failed("timeout".into())
         );
     }

@@ -85,6 +85,26 @@ impl Running {
         own.unwrap()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Takes an item out of a table of the stack's DynamoDB.
+    pub fn delete_item(&self, table: &str, pk: &str) {
+        use aws_sdk_dynamodb::types::AttributeValue;
+        let endpoint = self.greeting.lines().find_map(|line| line.strip_prefix("DynamoDB")).unwrap().trim();
+        let environment = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        let lookup = |name: &str| {
+            let known = environment.iter().find(|(known, _)| *known == name);
+            known.map(|(_, value)| (*value).to_owned()).or(name.ends_with("_TABLE").then(|| table.to_owned()))
+        };
+        let store = shared::store::Store::new(&shared::Config::from_lookup(lookup).unwrap());
+        let delete = store.sdk().delete_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned()));
+        let delete = delete.condition_expression("attribute_exists(pk)").send();
+        tokio::runtime::Runtime::new().unwrap().block_on(delete).unwrap();
+    }
+
     /// The least HTTP client there is; an empty answer is `null`.
     pub fn send(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> (u16, Value) {
         let host = self.credential("baseUrl").strip_prefix("http://").unwrap();

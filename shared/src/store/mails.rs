@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 /// How long a claim keeps others away, in seconds: longer than an email takes to be sent, with
 /// all attempts.
-pub const CLAIM_SECONDS: i64 = 60;
+pub const CLAIM_SECONDS: i64 = 30;
 /// How long it is remembered that an email was sent, in seconds. Stream records are delivered for
 /// a day at most.
 const REMEMBERED_SECONDS: i64 = 30 * 24 * 3600;
