@@ -6,7 +6,9 @@ use local::bootstrap::Bootstrap;
 use local::check::Check;
 use local::credentials::{self, Credentials};
 use local::export::Export;
+use local::functions::Deployed;
 use local::import::{Ended, Import};
+use local::outbox::Outbox;
 use local::resend::ResendEmails;
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
@@ -34,6 +36,10 @@ enum Command {
     Env(Env),
     /// Print an event of events/ with the running stack's credentials filled in, for `sam local invoke -e -`
     Event(Event),
+    /// Invoke a function with an event of events/ and print its answer: `sam local invoke` without a container
+    ///
+    /// The function runs in this process, against the running stack, whose credentials are filled in.
+    Invoke(Event),
     /// Create the built-in roles and the first administrator's token, which is printed once
     ///
     /// Refuses where a token exists that may manage tokens and is not expired, unless --force is
@@ -154,7 +160,7 @@ struct Env {
 
 #[derive(Args, Debug)]
 struct Event {
-    /// The event's file, e.g. events/signup/success.json
+    /// The event's file, e.g. events/signup/success.json; its folder names the function
     file: PathBuf,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".local")]
@@ -181,6 +187,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Serve(options)) => serve(options).map(success),
         Some(Command::Env(options)) => env(&options).map(success),
         Some(Command::Event(options)) => event(&options).map(success),
+        Some(Command::Invoke(options)) => invoke(&options).map(success),
         Some(Command::Bootstrap(options)) => options.run().map(success),
         Some(Command::Import(options)) => options.run().map(|ended| match ended {
             Ended::Complete => success(()),
@@ -290,6 +297,13 @@ fn env(options: &Env) -> Result<()> {
 }
 
 fn event(options: &Event) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{}", filled(options)?)?;
+    Ok(())
+}
+
+/// The event's text, with the credentials of the running stack.
+fn filled(options: &Event) -> Result<String> {
     let text = std::fs::read_to_string(&options.file)
         .with_context(|| format!("can't read {}", options.file.display()))?;
     let credentials: Credentials =
@@ -304,7 +318,19 @@ fn event(options: &Event) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         text = text.replace(AUTOLOGIN_LINK, &runtime.block_on(stack::autologin_link(&options.data_dir))?);
     }
+    Ok(text)
+}
+
+fn invoke(options: &Event) -> Result<()> {
+    let event = filled(options)?;
+    let folder = options.file.canonicalize()?;
+    let folder = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let name = folder.context("the event's folder names its function")?;
+    let (function, environment) = stack::environment(name, &options.data_dir)?;
+    let outbox = Outbox::open(&options.data_dir)?;
+    let function = Deployed::new(&function, |name| environment.get(name).cloned(), &outbox)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = std::io::stdout().lock();
-    write!(out, "{text}")?;
+    writeln!(out, "{}", runtime.block_on(function.invoke(event))?)?;
     Ok(())
 }

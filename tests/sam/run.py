@@ -1,0 +1,316 @@
+"""The built functions as AWS runs them: in containers (`sam local`), and on AWS's runtime interface emulator
+without. Every event of events/, and the printed curl commands through `sam local start-api`, are answered as the
+local stack answers them. Needs Docker and debootstrap, a `sam build`, and a Python that has aws-sam-cli and moto.
+Usage: run.py PROGRAM BUILD-DIRECTORY"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+import samcli
+from moto.server import ThreadedMotoServer
+
+ROOT = pathlib.Path(__file__).parents[2]
+EVENTS = sorted((ROOT / "events").glob("*/*.json"))
+BASE_IMAGE = "public.ecr.aws/lambda/provided:al2023-x86_64"
+# Where containers reach this machine, and where nothing else does.
+BRIDGE, LOOPBACK = "172.17.0.1", "127.0.0.1"
+AMAZON_LINUX_2023_GLIBC = (2, 34)
+REGION, SENDER = "eu-west-1", "no-reply@example.com"
+PATIENCE = 300  # seconds
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "SAM_CLI_TELEMETRY": "0",
+    "DOCKER_CLI_HINTS": "false",
+}
+
+
+def run(*command, **options):
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-4000:])
+    return done.stdout
+
+
+def until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"it never came to this: {what}"
+        time.sleep(0.1)
+
+
+def free_port(address=LOOPBACK):
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def process(*command, log, **options):
+    """A process that is ended at the end, and whose log is shown where something fails."""
+    with open(log, "w") as out:
+        started = subprocess.Popen(command, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT, **options)
+    try:
+        yield started
+    except BaseException:
+        print(pathlib.Path(log).read_text()[-4000:], file=sys.stderr)
+        raise
+    finally:
+        started.terminate()
+        started.wait(timeout=PATIENCE)
+
+
+# ---------------------------------------------------------------- Docker
+
+
+def docker_works():
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def docker(folder):
+    """The machine's Docker, or one that is started here and ended again."""
+    if docker_works():
+        yield
+        return
+    with process("dockerd", log=folder / "dockerd.log"):
+        until(docker_works, "dockerd answers")
+        yield
+
+
+def base_image(folder):
+    """A stand-in for AWS's image, which can't be pulled everywhere: a minimal Debian. SAM puts its emulator on top."""
+    if run("docker", "image", "ls", "--quiet", BASE_IMAGE).strip():
+        return
+    sources = "\n".join(p.read_text() for p in pathlib.Path("/etc/apt").rglob("*") if p.suffix in (".sources", ".list"))
+    mirror = re.search(r"https?://\S+/debian\b", sources)[0]
+    rootfs = folder / "rootfs"
+    run("debootstrap", "--variant=minbase", "bookworm", str(rootfs), mirror)
+    # What this machine trusts, the image need not: the functions talk http here.
+    tar = subprocess.Popen(["tar", "-C", str(rootfs), "-c", "."], stdout=subprocess.PIPE)
+    path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
+    run("docker", "import", "--change", path, "-", BASE_IMAGE, stdin=tar.stdout)
+    assert tar.wait() == 0
+    shutil.rmtree(rootfs)
+
+
+# ---------------------------------------------------------------- The local stack
+
+
+@contextlib.contextmanager
+def stack(program, folder, address):
+    """A local stack in memory with demo data, its DynamoDB and its SES on an address; gives its data directory and
+    what it printed."""
+    server = ThreadedMotoServer(ip_address=address, port=0)
+    server.start()
+    ses = "http://{}:{}".format(*server.get_host_and_port())
+    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    boto3.client("sesv2", region_name=REGION, endpoint_url=ses, **keys).create_email_identity(EmailIdentity=SENDER)
+    folder.mkdir()
+    out = folder / "greeting"
+    options = ["--memory", "--port", "0", "--log", "error", "--data-dir", str(folder), "--ses-endpoint", ses]
+    with process(program, *options, "--dynamodb-listen", f"{address}:0", log=out) as started:
+
+        def is_ready():
+            assert started.poll() is None, "the stack ended"
+            return "Ready" in out.read_text()
+
+        until(is_ready, "the stack answers")
+        yield folder, out.read_text()
+    server.stop()
+
+
+def functions():
+    """Logical ids by name."""
+    return {path.name: "".join(w.capitalize() for w in path.name.split("-")) + "Function" for path in (ROOT / "functions").iterdir()}
+
+
+# ---------------------------------------------------------------- Answers
+
+# What differs from one stack to the next: ids, tokens, moments, links, ports.
+RANDOM = [
+    (r"wbcs_[0-9A-Za-z]+…?", "TOKEN"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+    (r"\b[0-9a-f]{32}\b", "ID"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "MOMENT"),
+    (r"wbcs-session=[^;]+", "SESSION"),
+    (r"http://[0-9.]+:\d+", "ORIGIN"),
+    (r'("etag": ")(?:[^"\\]|\\.)*', r"\1ETAG"),
+]
+
+
+def alike(answer):
+    """An answer without what differs from one stack to the next."""
+    if isinstance(answer.get("body"), str) and answer["body"].startswith(("{", "[")):
+        answer = answer | {"body": json.loads(answer["body"])}
+    text = json.dumps(answer, sort_keys=True, ensure_ascii=False)
+    for pattern, name in RANDOM:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def name_of(event):
+    return f"{event.parent.name}/{event.stem}"
+
+
+def expected(program, folder):
+    """The local stack's own answers, in the order of EVENTS."""
+    answers = {}
+    for event in EVENTS:
+        answers[event] = alike(json.loads(run(program, "invoke", str(event), "--data-dir", str(folder))))
+    return answers
+
+
+def compare(kind, answers, want):
+    wrong = [f"{name_of(event)}:\n  {kind}: {answers[event]}\n  stack: {want[event]}" for event in EVENTS if answers[event] != want[event]]
+    assert not wrong, "\n".join(wrong)
+    print(f"{kind}: {len(answers)} events of {len(functions())} functions answered as by the local stack", flush=True)
+
+
+# ---------------------------------------------------------------- What is tried
+
+
+def glibc(build):
+    """The binaries ask for no newer C library than Amazon Linux 2023 has."""
+    highest = {}
+    for binary in sorted(build.glob("*/bootstrap")):
+        found = re.findall(rb"GLIBC_(\d+)\.(\d+)", binary.read_bytes())
+        highest[binary.parent.name] = max((int(major), int(minor)) for major, minor in found)
+    assert highest.keys() == set(functions().values()), highest
+    worst = max(highest.values())
+    assert worst <= AMAZON_LINUX_2023_GLIBC, highest
+    print(f"GLIBC: {len(highest)} binaries, highest symbol version {worst[0]}.{worst[1]}", flush=True)
+
+
+def on_emulator(program, build, data, want, folder):
+    """Each bootstrap on the runtime interface emulator, without Docker."""
+    emulator = folder / "rie"
+    shutil.copy(pathlib.Path(samcli.__file__).parent / "local/rapid/aws-lambda-rie-x86_64", emulator)
+    emulator.chmod(0o755)
+    answers = {}
+    for name, logical_id in functions().items():
+        lines = run(program, "env", name, "--data-dir", str(data)).splitlines()
+        variables = ENVIRONMENT | dict(line.split("=", 1) for line in lines) | {"AWS_LAMBDA_FUNCTION_NAME": name}
+        ports = [free_port(), free_port()]
+        command = [str(emulator), "--runtime-interface-emulator-address", f"{LOOPBACK}:{ports[0]}"]
+        command += ["--runtime-api-address", f"{LOOPBACK}:{ports[1]}", str(build / logical_id / "bootstrap")]
+        with open(folder / f"{name}.log", "w") as log:
+            started = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+        try:
+            url = f"http://{LOOPBACK}:{ports[0]}/2015-03-31/functions/function/invocations"
+            for event in [event for event in EVENTS if event.parent.name == name]:
+                filled = run(program, "event", str(event), "--data-dir", str(data)).encode()
+                answers[event] = alike(json.loads(posted(url, filled)))
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+    compare("runtime interface emulator", answers, want)
+
+
+def posted(url, body):
+    """Answer to a POST, as soon as somebody listens."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=PATIENCE) as answer:
+                return answer.read()
+        except urllib.error.URLError as error:
+            refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+            assert refused and time.monotonic() < end, error
+            time.sleep(0.02)
+
+
+def sam_options(program, build, data, folder):
+    env = {}
+    for name in functions():
+        env |= json.loads(run(program, "env", name, "--sam", "--data-dir", str(data)))
+    file = folder / "env.json"
+    file.write_text(json.dumps(env))
+    parameters = ["--parameter-overrides", f"MailFrom={SENDER}"]
+    return ["--template", str(build / "template.yaml"), "--env-vars", str(file), "--skip-pull-image", *parameters]
+
+
+def in_containers(program, build, data, want, folder):
+    """`sam local invoke` of every event."""
+    options = sam_options(program, build, data, folder)
+    logical_ids = functions()
+
+    def answers_of(name):
+        answers = {}
+        for event in [event for event in EVENTS if event.parent.name == name]:
+            filled = folder / f"{name}-{event.stem}.json"
+            filled.write_text(run(program, "event", str(event), "--data-dir", str(data)))
+            printed = run("sam", "local", "invoke", logical_ids[name], "--event", str(filled), *options)
+            answers[event] = alike(json.loads(printed.strip().splitlines()[-1]))
+        return answers
+
+    answers = {}
+    # A function's events follow one another; of two functions neither changes what the other answers.
+    for name in logical_ids:
+        answers |= answers_of(name)
+    compare("sam local invoke", answers, want)
+
+
+def start_api(program, build, data, greeting, folder, reference):
+    """`sam local start-api` with the curl commands that the local stack prints."""
+    port = free_port()
+    url = f"http://{LOOPBACK}:{port}"
+    options = sam_options(program, build, data, folder)
+    command = ["sam", "local", "start-api", "--port", str(port), "--warm-containers", "EAGER", *options]
+
+    def answers():
+        try:
+            with urllib.request.urlopen(url + "/tradersroom/", timeout=PATIENCE) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def curl(line, base_url=None):
+        line = line.replace("; curl ", f"; {f'BASE_URL={base_url}; ' if base_url else ''}curl --silent --show-error --include ")
+        head, body = run("sh", "-c", line.strip()).replace("\r\n", "\n").split("\n\n", 1)
+        kept = ("content-type:", "x-total-count:", "x-missing-count:", "x-next-")
+        headers = sorted(header.lower() for header in head.splitlines()[1:] if header.lower().startswith(kept))
+        return alike({"status": head.split()[1], "headers": headers, "body": body})
+
+    lines = [line for line in greeting.splitlines() if "curl " in line]
+    assert len(lines) == 4, greeting
+    with process(*command, log=folder / "start-api.log"):
+        until(answers, "start-api answers")
+        for line, own in zip(lines, [line for line in reference.splitlines() if "curl " in line]):
+            got, want = curl(line, url), curl(own)
+            assert got == want and '"status": "200"' in got, f"{line}\n  start-api: {got}\n  stack: {want}"
+    print(f"sam local start-api: {len(lines)} curl commands answered as by the local stack", flush=True)
+
+
+def main(program, build):
+    program, build = os.path.abspath(program), pathlib.Path(build).resolve()
+    assert {event.parent.name for event in EVENTS} == set(functions()), "every function has events"
+    glibc(build)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        folder = pathlib.Path(folder)
+        own, reference = running.enter_context(stack(program, folder / "own", LOOPBACK))
+        want = expected(program, own)
+        data, _ = running.enter_context(stack(program, folder / "emulator", LOOPBACK))
+        on_emulator(program, build, data, want, folder)
+        running.enter_context(docker(folder))
+        base_image(folder)
+        data, greeting = running.enter_context(stack(program, folder / "containers", BRIDGE))
+        in_containers(program, build, data, want, folder)
+        start_api(program, build, data, greeting, folder, reference)
+
+
+main(*sys.argv[1:])
