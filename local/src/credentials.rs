@@ -64,11 +64,11 @@ pub fn read<T: for<'de> Deserialize<'de>>(directory: &Path, name: &str) -> Resul
 ///
 /// # Errors
 /// The directory can't be written to.
-pub fn write(directory: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+pub fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
     let problem = || format!("can't write {}", directory.join(name).display());
     // A temporary file has mode 0600 from the start.
     let mut file = tempfile::NamedTempFile::new_in(directory).with_context(problem)?;
-    file.write_all(bytes.as_ref()).with_context(problem)?;
+    file.write_all(text.as_bytes()).with_context(problem)?;
     file.as_file().sync_all().with_context(problem)?;
     file.persist(directory.join(name)).with_context(problem)?;
     Ok(())
@@ -79,7 +79,7 @@ pub fn write(directory: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()
 /// # Errors
 /// As [`write()`].
 pub fn write_json<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<()> {
-    write(directory, name, format!("{}\n", serde_json::to_string_pretty(value)?))
+    write(directory, name, &format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 impl Credentials {

@@ -1,9 +1,9 @@
 //! Registration emails as files: what SES would get, where any mail program opens it.
 
-use crate::credentials;
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use registration_email::{Mail, MailError, Mailer};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A folder of `.eml` files, one a client: an email that is sent again takes the place of the first.
@@ -29,6 +29,15 @@ impl Outbox {
         &self.directory
     }
 
+    /// Whole or not at all, for a process that is killed; not for a machine that loses power, which
+    /// would cost each email a wait for the disk.
+    fn write(&self, mail: &Mail) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&mail.message)?;
+        file.persist(self.directory.join(format!("{}.eml", mail.key)))?;
+        Ok(())
+    }
+
     /// Takes all emails out.
     ///
     /// # Errors
@@ -47,8 +56,7 @@ impl Outbox {
 impl Mailer for Outbox {
     fn send<'a>(&'a self, mail: &'a Mail) -> BoxFuture<'a, Result<(), MailError>> {
         Box::pin(async move {
-            credentials::write(&self.directory, &format!("{}.eml", mail.key), &mail.message)
-                .map_err(|_| MailError::Failed("outbox can't be written to".into()))
+            self.write(mail).map_err(|_| MailError::Failed("outbox can't be written to".into()))
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::target::{Opened, Target};
 use anyhow::{Context, Result, bail};
-use registration_email::RegistrationEmail;
-use shared::model::{Client, ClientId, Timestamp};
+use registration_email::{Outcome, RegistrationEmail};
+use shared::model::{ClientId, Timestamp};
 use shared::store::{Order, Store, keys};
 use shared::telemetry::MailStatus;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub struct ResendEmails {
     /// How far back to look for clients: 1 to 29 days
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
     days: u32,
+    /// Try those again that SES refused, too
+    #[arg(long)]
+    refused: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -48,7 +51,7 @@ impl ResendEmails {
         let mut sum = Sum::default();
         let mut ended = Ok(());
         for list in keys::all_lists() {
-            ended = resend_list(&opened.store, &sender, &list, since, &mut sum).await;
+            ended = self.resend_list(&opened.store, &sender, &list, since, &mut sum).await;
             if ended.is_err() {
                 break;
             }
@@ -60,30 +63,34 @@ impl ResendEmails {
         }
         Ok(())
     }
-}
 
-async fn resend_list(
-    store: &Store,
-    sender: &RegistrationEmail,
-    list: &str,
-    since: i64,
-    sum: &mut Sum,
-) -> Result<()> {
-    let since = keys::before_moment(since);
-    let mut before = keys::LAST.to_owned();
-    loop {
-        let newest = store.newest(Order::AllCreated, list, &before, PAGE).await?;
-        let places = newest.places.iter().take_while(|place| place.key >= since);
-        let ids: Vec<ClientId> =
-            places.filter_map(|place| keys::split_moment(&place.key)).map(|(_, id)| id).collect();
-        for client in store.clients(&ids).await?.iter().filter(|client| client.given.send_email) {
-            sum.add(sender, client).await?;
-        }
-        match newest.places.last() {
-            Some(last) if !newest.exhausted && ids.len() == newest.places.len() => {
-                before.clone_from(&last.key);
+    async fn resend_list(
+        &self,
+        store: &Store,
+        sender: &RegistrationEmail,
+        list: &str,
+        since: i64,
+        sum: &mut Sum,
+    ) -> Result<()> {
+        let since = keys::before_moment(since);
+        let mut before = keys::LAST.to_owned();
+        loop {
+            let newest = store.newest(Order::AllCreated, list, &before, PAGE).await?;
+            let places = newest.places.iter().take_while(|place| place.key >= since);
+            let ids: Vec<ClientId> =
+                places.filter_map(|place| keys::split_moment(&place.key)).map(|(_, id)| id).collect();
+            for client in store.clients(&ids).await?.iter().filter(|client| client.given.send_email) {
+                let given = &client.given;
+                let email = given.email.as_str();
+                let outcome = sender.send_once(&client.id, email, &given.first_name, self.refused).await;
+                sum.add(&client.id, outcome)?;
             }
-            _ => return Ok(()),
+            match newest.places.last() {
+                Some(last) if !newest.exhausted && ids.len() == newest.places.len() => {
+                    before.clone_from(&last.key);
+                }
+                _ => return Ok(()),
+            }
         }
     }
 }
@@ -97,9 +104,7 @@ struct Sum {
 }
 
 impl Sum {
-    async fn add(&mut self, sender: &RegistrationEmail, client: &Client) -> Result<()> {
-        let outcome =
-            sender.send_once(&client.id, client.given.email.as_str(), &client.given.first_name).await;
+    fn add(&mut self, client: &ClientId, outcome: Outcome) -> Result<()> {
         let reason = outcome.reason.unwrap_or_default().into_owned();
         match outcome.status {
             MailStatus::Sent => self.sent += 1,
@@ -110,7 +115,7 @@ impl Sum {
             }
             MailStatus::Failed => {
                 self.failed += 1;
-                writeln!(std::io::stderr(), "{}: {reason}", client.id)?;
+                writeln!(std::io::stderr(), "{client}: {reason}")?;
             }
         }
         Ok(())

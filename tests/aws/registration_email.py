@@ -30,10 +30,11 @@ def emulator():
 
 
 def sent(endpoint):
-    """The messages that SES took, with where they go."""
+    """The messages that SES took, with where they go: the emulator lists that once for the call, once for the header."""
     with urllib.request.urlopen(endpoint + "/moto-api/data.json", timeout=PATIENCE) as answer:
         taken = json.load(answer)["ses"].get("RawMessage", [])
-    return [(one["destinations"], email.message_from_string(one["raw_data"], policy=email.policy.default)) for one in taken]
+    parsed = lambda one: email.message_from_string(one["raw_data"], policy=email.policy.default)
+    return [(sorted(set(one["destinations"])), parsed(one)) for one in taken]
 
 
 def until(condition, what):

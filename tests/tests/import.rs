@@ -6,6 +6,7 @@ use clap::Parser;
 use local::engine::Engine;
 use local::import::{Ended, Import};
 use serde_json::json;
+use shared::model::Timestamp;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -98,6 +99,42 @@ async fn it_gives_up_where_nothing_goes_and_goes_on_later() {
     let leads = app.leads(&partner, "b1", "A", &json!({ "limit": 5000 })).await;
     assert_eq!(leads.keys().len(), ROWS * 9 / 10);
     app.assert_consistent().await;
+    drop(app);
+    engine.stop().await;
+}
+
+/// Partners poll by `updatedDate` and overlap by a minute: what was held up for longer must not be
+/// dated before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_dated_when_they_are_written_however_long_they_were_held_up() {
+    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+    let proxy = Proxy::start(engine.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    app.bucket("b1", "A", &[]).await;
+    let endpoint = proxy.endpoint();
+    let throttling = async {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(12) {
+            if proxy.faults_left() < 100 {
+                proxy.fail_transactions([Throttled; 100]);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        proxy.end_faults();
+        Timestamp::now().millis()
+    };
+    let (done, ended) = tokio::join!(import(&app, &endpoint, &[]), throttling);
+    assert_eq!(done.unwrap(), Ended::Complete);
+
+    let clients = app.walk(app.administrator(), "/api/admin/clients", 100).await;
+    assert_eq!(clients.len(), ROWS * 9 / 10);
+    for client in clients {
+        for date in ["createdDate", "updatedDate"] {
+            let at = Timestamp::parse_iso(client[date].as_str().unwrap()).unwrap().millis();
+            // One call with all its attempts takes 6 s at most.
+            assert!(at > ended - 7_000, "{date} is {} ms before the end of the throttling", ended - at);
+        }
+    }
     drop(app);
     engine.stop().await;
 }

@@ -201,6 +201,10 @@ async fn an_address_that_is_refused_for_good_does_not_block_others() {
     assert_eq!(ses.calls(), 6, "what was refused is not tried again");
     let refused = app.record(&keys::registration_email(&ClientId::new("client-1"))).await.unwrap();
     assert_eq!(refused["refused"].as_s().unwrap(), "MessageRejected");
+    // An operator who knows better can have them tried again.
+    let id = ClientId::new("client-1");
+    assert!(matches!(app.store().claim_mail(&id, false).await.unwrap(), ClaimMail::Settled));
+    assert!(matches!(app.store().claim_mail(&id, true).await.unwrap(), ClaimMail::Claimed(_)));
     let mut malformed = record(9, "x@example.com");
     malformed["dynamodb"]["NewImage"] = json!({ "sendEmail": { "BOOL": true } });
     assert_eq!(deliver(&function, &[malformed]).await, [0; 0]);
@@ -293,7 +297,9 @@ async fn a_claim_keeps_others_away_until_it_is_over() {
     let app = app_with(&ses).await;
     let function = deployed(&app);
     let id = ClientId::new("client-7");
-    let ClaimMail::Claimed(_) = app.store().claim_mail(&id).await.unwrap() else { panic!("not claimed") };
+    let ClaimMail::Claimed(_) = app.store().claim_mail(&id, false).await.unwrap() else {
+        panic!("not claimed")
+    };
     // Whoever claimed it was killed.
     assert_eq!(deliver(&function, &[record(7, "c7@example.com")]).await, [7]);
     assert_eq!(ses.calls(), 0);

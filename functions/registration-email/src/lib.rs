@@ -143,7 +143,7 @@ impl RegistrationEmail {
         let client_id = text(record, "id");
         let outcome = match (client_id, text(record, "email"), text(record, "firstName")) {
             (Some(id), Some(email), Some(first_name)) => {
-                self.send_once(&ClientId::new(id), email, first_name).await
+                self.send_once(&ClientId::new(id), email, first_name, false).await
             }
             // Delivering it again would not make it better.
             _ => Outcome::of(MailStatus::Refused, "record is malformed"),
@@ -161,9 +161,16 @@ impl RegistrationEmail {
         outcome.status != MailStatus::Failed
     }
 
-    /// Sends a client's registration email, unless it was sent or refused before.
-    pub async fn send_once(&self, id: &ClientId, email: &str, first_name: &str) -> Outcome {
-        let claim = match self.store.claim_mail(id).await {
+    /// Sends a client's registration email, unless it was sent or, without `refused_too`, refused
+    /// before.
+    pub async fn send_once(
+        &self,
+        id: &ClientId,
+        email: &str,
+        first_name: &str,
+        refused_too: bool,
+    ) -> Outcome {
+        let claim = match self.store.claim_mail(id, refused_too).await {
             Ok(ClaimMail::Claimed(claim)) => claim,
             Ok(ClaimMail::Settled) => {
                 return Outcome { status: MailStatus::Repeated, reason: None, is_unavailable: false };

@@ -82,8 +82,7 @@ impl Mailer for Ses {
 
 impl Ses {
     /// A rejection is also the answer where the sender, or in SES's sandbox the receiver, is not
-    /// verified, or the account may not send. What is not known to be the one email's is every
-    /// email's: a wrong guess then delays some, and the other way round it would lose all.
+    /// verified, or the account may not send.
     fn concerns_every_email(&self, text: &str, to: &str) -> bool {
         let names = |address: &str| {
             let address = address.to_lowercase();
@@ -92,9 +91,10 @@ impl Ses {
         };
         let sender_domain = self.from.rsplit('@').next().unwrap_or_default();
         text.is_empty()
-            || text.contains("suspended")
-            || text.contains("paused")
-            || (text.contains("not verified") && (!names(to) || names(&self.from) || names(sender_domain)))
+            || names(&self.from)
+            || names(sender_domain)
+            || ["suspended", "paused"].iter().any(|word| text.contains(word))
+            || (text.contains("not verified") && !names(to))
     }
 
     /// What a failure means for this email and for others.
@@ -157,6 +157,7 @@ mod tests {
         for text in [
             "",
             "Sending suspended for this account.",
+            "Did not have authority to send from email no-reply@mail.example.com",
             &format!("{unverified} no-reply@mail.example.com"),
             &format!("{unverified} mail.example.com"),
             &format!("{unverified} Brand <no-reply@mail.example.com>, user@example.com"),

@@ -48,11 +48,14 @@ pub enum MailOutcome<'a> {
 
 impl Store {
     /// Claims a client's registration email, where it is neither settled nor claimed by somebody
-    /// else. A claim whose answer was lost is recognised.
+    /// else. A claim whose answer was lost is recognised. `refused_too` claims one that the mail
+    /// service refused.
     ///
     /// # Errors
     /// DynamoDB or the random source failed.
-    pub async fn claim_mail(&self, client: &ClientId) -> Result<ClaimMail, StoreError> {
+    pub async fn claim_mail(&self, client: &ClientId, refused_too: bool) -> Result<ClaimMail, StoreError> {
+        let refused = if refused_too { " OR attribute_exists(refused)" } else { "" };
+        let open = format!("attribute_not_exists(pk) OR claimedUntil <= :now OR expiresAt <= :now{refused}");
         let mut id = [0; 12];
         getrandom::fill(&mut id).map_err(|_| StoreError::random())?;
         let claim = MailClaim { client: client.clone(), id };
@@ -64,7 +67,7 @@ impl Store {
             .put_item()
             .table_name(&self.tables.expiring)
             .set_item(Some(record))
-            .condition_expression("attribute_not_exists(pk) OR claimedUntil <= :now OR expiresAt <= :now")
+            .condition_expression(open)
             .expression_attribute_values(":now", n(now))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let Err(error) = put.send().await else { return Ok(ClaimMail::Claimed(claim)) };

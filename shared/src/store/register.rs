@@ -64,8 +64,27 @@ enum Part {
 struct Extras<'a> {
     idempotency: Option<&'a IdempotencyKey>,
     link: Option<&'a NewLink>,
-    /// The client is dated at each attempt.
-    is_new: bool,
+    dated: Dated,
+}
+
+/// Which dates the clients get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Dated {
+    /// Those that they have.
+    #[default]
+    AsGiven,
+    /// Those of the attempt: `updatedDate`, and `createdDate` unless it was given. A lead that waited
+    /// for others or for DynamoDB must not appear behind those that partners read meanwhile.
+    AtEachAttempt,
+}
+
+/// Dates a client at this moment. Where both dates are one, neither was given.
+fn date(client: &mut Client) {
+    let now = Timestamp::now();
+    if client.created_date == client.updated_date {
+        client.created_date = now;
+    }
+    client.updated_date = now;
 }
 
 /// One transaction and how many of the clients are in it.
@@ -88,7 +107,7 @@ impl Store {
         idempotency: Option<&IdempotencyKey>,
         link: Option<&NewLink>,
     ) -> Result<Registered, StoreError> {
-        self.write_one(client, Extras { idempotency, link, is_new: true }).await
+        self.write_one(client, Extras { idempotency, link, dated: Dated::AtEachAttempt }).await
     }
 
     /// Stores a client, its email's uniqueness, its place in the lists, their counters and the
@@ -114,16 +133,18 @@ impl Store {
     /// Stores several clients as [`Store::register`] does, as many to a transaction as it takes;
     /// gives the outcomes in their order. No two may have one email or one id. For imports: each
     /// client is stored whole or not at all, and one that the same import stored before is
-    /// recognised.
+    /// recognised. As of [`Store::sign_up`], each attempt is dated anew, but for a `createdDate` that
+    /// was given.
     ///
     /// # Errors
     /// As [`Store::register`]; some of the clients may be stored then.
     pub async fn register_all(&self, clients: &[Client]) -> Result<Vec<Registered>, StoreError> {
+        let extras = Extras { dated: Dated::AtEachAttempt, ..Extras::default() };
         let mut outcomes = Vec::with_capacity(clients.len());
         while outcomes.len() < clients.len() {
             let rest = &clients[outcomes.len()..];
-            let fitting = self.batch(rest, Extras::default())?.clients;
-            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), Extras::default()).await?);
+            let fitting = self.batch(rest, extras)?.clients;
+            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), extras).await?);
         }
         Ok(outcomes)
     }
@@ -137,6 +158,9 @@ impl Store {
             let open: Vec<usize> = (0..clients.len()).filter(|at| outcomes[*at].is_none()).collect();
             if open.is_empty() {
                 return Ok(outcomes.into_iter().flatten().collect());
+            }
+            if extras.dated == Dated::AtEachAttempt {
+                clients.iter_mut().for_each(date);
             }
             let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
             let Batch { parts, writes, .. } = self.batch(&left, extras)?;
@@ -160,12 +184,6 @@ impl Store {
             }
             if !patience.wait().await {
                 return Err(StoreError::of("register", &error));
-            }
-            if extras.is_new {
-                for client in clients.iter_mut() {
-                    client.created_date = Timestamp::now();
-                    client.updated_date = client.created_date;
-                }
             }
         }
     }
