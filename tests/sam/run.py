@@ -96,8 +96,8 @@ def base_image(folder):
     """A stand-in for AWS's image, which can't be pulled everywhere: a minimal Debian. SAM puts its emulator on top."""
     if run("docker", "image", "ls", "--quiet", BASE_IMAGE).strip():
         return
-    sources = "\n".join(p.read_text() for p in pathlib.Path("/etc/apt").rglob("*") if p.suffix in (".sources", ".list"))
-    mirror = re.search(r"https?://\S+/debian\b", sources)[0]
+    repositories = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").splitlines()
+    mirror = next(line.split()[0] for line in repositories if line.endswith(" bookworm"))
     rootfs = folder / "rootfs"
     run("debootstrap", "--variant=minbase", "bookworm", str(rootfs), mirror)
     # What this machine trusts, the image need not: the functions talk http here.
