@@ -77,6 +77,11 @@ impl Template {
         &self.document["Resources"][logical_id]
     }
 
+    /// A section as CloudFormation has it, such as `Parameters`; `null` where there is none.
+    pub fn section(&self, name: &str) -> &Value {
+        &self.document[name]
+    }
+
     fn parse(text: &str) -> Result<Self> {
         let documents = Yaml::load_from_str(text)?;
         let document = to_json(documents.first().context("is empty")?)?;
