@@ -168,9 +168,18 @@ impl Config {
                 idle_lifetime: seconds("SESSION_IDLE_LIFETIME", 30 * 60)?,
                 session_lifetime: seconds("SESSION_LIFETIME", 12 * 3600)?,
             },
-            log_level: optional("LOG_LEVEL").map_or(Ok(LogLevel::Info), |text| text.parse())?,
+            log_level: log_level(lookup)?,
         })
     }
+}
+
+/// `LOG_LEVEL`; blank counts as missing.
+///
+/// # Errors
+/// It is none of the levels.
+pub fn log_level(lookup: impl Fn(&str) -> Option<String>) -> Result<LogLevel, ConfigError> {
+    let text = lookup("LOG_LEVEL").filter(|value| !value.trim().is_empty());
+    text.map_or(Ok(LogLevel::Info), |text| text.parse())
 }
 
 /// A path of the same origin, or an http or https URL; printable, so that it can be a header and

@@ -167,6 +167,11 @@ impl Recorder {
         }
     }
 
+    async fn readers(&mut self) {
+        let request = async |app: &TestApp| app.send(Method::GET, "/docs/openapi.json", &[], "").await;
+        self.note("docs", request).await.assert_ok();
+    }
+
     async fn operators(&mut self) {
         self.admin("token", "GET", "/api/public/token", Value::Null).await;
 
@@ -241,6 +246,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     recorder.sign_ups().await;
     recorder.people().await;
     recorder.operators().await;
+    recorder.readers().await;
     recorder.used_and_refused().await;
 
     let template = Template::built_in().unwrap();
