@@ -27,6 +27,7 @@ fn handler(name: &str) -> Option<Handler> {
         "admin-roles" => |app, request| Box::pin(admin_roles::handle(app, request)),
         "admin-tokens" => |app, request| Box::pin(admin_tokens::handle(app, request)),
         "autologin" => |app, request| Box::pin(autologin::handle(app, request)),
+        "docs" => |_, request| Box::pin(docs::handle(request)),
         "leads" => |app, request| Box::pin(leads::handle(app, request)),
         "leads-by-source" => |app, request| Box::pin(leads_by_source::handle(app, request)),
         "session" => |app, request| Box::pin(session::handle(app, request)),

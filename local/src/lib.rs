@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod check;
 pub mod credentials;
 pub mod demo;
+pub mod description;
 pub mod engine;
 pub mod export;
 pub mod functions;

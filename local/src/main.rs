@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use local::bootstrap::Bootstrap;
 use local::check::Check;
 use local::credentials::{self, Credentials};
+use local::description::{self, Description};
 use local::export::Export;
 use local::functions::Deployed;
 use local::import::{Ended, Import};
@@ -34,6 +35,8 @@ enum Command {
     Serve(Serve),
     /// Print the environment with which a function's own bootstrap runs against the running stack
     Env(Env),
+    /// Print a Postman environment with the running stack's credentials
+    Postman(Postman),
     /// Print an event of events/ with the running stack's credentials filled in, for `sam local invoke -e -`
     Event(Event),
     /// Invoke a function with an event of events/ and print its answer: `sam local invoke` without a container
@@ -98,6 +101,10 @@ enum Command {
     /// of its index all-created on the table of clients; PutItem on that of what expires;
     /// ses:SendEmail and ses:SendRawEmail.
     ResendEmails(ResendEmails),
+    /// Write the API's description into docs/: the OpenAPI documents and the Postman collection
+    ///
+    /// They are made of the code's own types; a test compares them with what is checked in.
+    Docs(Description),
 }
 
 /// Exit code of an import that rejected records.
@@ -159,6 +166,13 @@ struct Env {
 }
 
 #[derive(Args, Debug)]
+struct Postman {
+    /// Directory of the running stack
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    data_dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
 struct Event {
     /// The event's file, e.g. events/signup/success.json; its folder names the function
     file: PathBuf,
@@ -186,6 +200,7 @@ fn main() -> std::process::ExitCode {
         None => serve(cli.serve).map(success),
         Some(Command::Serve(options)) => serve(options).map(success),
         Some(Command::Env(options)) => env(&options).map(success),
+        Some(Command::Postman(options)) => postman(&options).map(success),
         Some(Command::Event(options)) => event(&options).map(success),
         Some(Command::Invoke(options)) => invoke(&options).map(success),
         Some(Command::Bootstrap(options)) => options.run().map(success),
@@ -197,6 +212,7 @@ fn main() -> std::process::ExitCode {
         }),
         Some(Command::Export(options)) => options.run().map(success),
         Some(Command::ResendEmails(options)) => options.run().map(success),
+        Some(Command::Docs(options)) => options.run().map(success),
         Some(Command::Check(options)) => {
             options.run().map(|consistent| if consistent { success(()) } else { INCONSISTENT.into() })
         }
@@ -296,6 +312,23 @@ fn env(options: &Env) -> Result<()> {
     Ok(())
 }
 
+fn read_credentials(data_dir: &Path) -> Result<Credentials> {
+    credentials::read(data_dir, "credentials.json")?.with_context(|| {
+        format!(
+            "no stack was started on {}; start one, or choose its directory with --data-dir",
+            data_dir.display()
+        )
+    })
+}
+
+fn postman(options: &Postman) -> Result<()> {
+    let credentials = read_credentials(&options.data_dir)?;
+    let environment = description::environment("WBCS on this machine", &credentials)?;
+    let mut out = std::io::stdout().lock();
+    write!(out, "{environment}")?;
+    Ok(())
+}
+
 fn event(options: &Event) -> Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{}", filled(options)?)?;
@@ -306,14 +339,7 @@ fn event(options: &Event) -> Result<()> {
 fn filled(options: &Event) -> Result<String> {
     let text = std::fs::read_to_string(&options.file)
         .with_context(|| format!("can't read {}", options.file.display()))?;
-    let credentials: Credentials =
-        credentials::read(&options.data_dir, "credentials.json")?.with_context(|| {
-            format!(
-                "no stack was started on {}; start one, or choose its directory with --data-dir",
-                options.data_dir.display()
-            )
-        })?;
-    let mut text = credentials.fill(&text);
+    let mut text = read_credentials(&options.data_dir)?.fill(&text);
     if text.contains(AUTOLOGIN_LINK) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         text = text.replace(AUTOLOGIN_LINK, &runtime.block_on(stack::autologin_link(&options.data_dir))?);

@@ -11,10 +11,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Largest request body: a client with everything, as for Sign Up.
-const BODY_MAX: usize = 1024 * 1024;
+pub const BODY_MAX: usize = 1024 * 1024;
 /// Largest `limit` of a list.
 pub const LIMIT_MAX: usize = 1000;
-const LIMIT_DEFAULT: usize = 100;
+/// `limit` where none is given, unless the largest is smaller.
+pub const LIMIT_DEFAULT: usize = 100;
 /// Largest answer, as JSON text within JSON, well below Lambda's 6 MB: a page ends early before it.
 const ANSWER_MAX: usize = 5 * 1024 * 1024;
 

@@ -204,9 +204,18 @@ impl Config {
                 link: mail_link(optional("MAIL_LINK").unwrap_or_default())?,
                 endpoint: optional("AWS_ENDPOINT_URL_SESV2").or_else(|| optional("AWS_ENDPOINT_URL")),
             },
-            log_level: optional("LOG_LEVEL").map_or(Ok(LogLevel::Info), |text| text.parse())?,
+            log_level: log_level(lookup)?,
         })
     }
+}
+
+/// `LOG_LEVEL`; blank counts as missing.
+///
+/// # Errors
+/// It is none of the levels.
+pub fn log_level(lookup: impl Fn(&str) -> Option<String>) -> Result<LogLevel, ConfigError> {
+    let text = lookup("LOG_LEVEL").filter(|value| !value.trim().is_empty());
+    text.map_or(Ok(LogLevel::Info), |text| text.parse())
 }
 
 /// A path of the same origin, or an http or https URL; printable, so that it can be a header and

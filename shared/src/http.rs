@@ -63,6 +63,34 @@ impl Envelope {
         }
     }
 
+    /// Logs an outcome, and builds the response.
+    fn conclude(self, outcome: Result<Answer, ApiError>, line: RequestLine<'_>) -> Response {
+        let (answer, reason) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(error) => {
+                let reason = match &error {
+                    ApiError::Unauthorized(reason) => Some(reason.as_str().to_owned()),
+                    ApiError::Internal(cause) => Some(cause.to_string()),
+                    _ => None,
+                };
+                (self.answer(&error), reason)
+            }
+        };
+        telemetry::request(&RequestLine { status: answer.status, reason: reason.as_deref(), ..line });
+        let empty = answer.body.is_empty();
+        let mut response = Response::new(if empty { Body::Empty } else { answer.body });
+        *response.status_mut() = lambda_http::http::StatusCode::from_u16(answer.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        if !empty {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        }
+        if let Ok(id) = HeaderValue::from_str(line.request_id) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+        headers.extend(answer.headers);
+        response
+    }
+
     /// An error's status and body; of a page, its message.
     pub fn render(self, error: &ApiError) -> (u16, String) {
         let (status, message): (u16, &str) = match error {
@@ -127,6 +155,14 @@ pub fn route(request: &Request) -> &str {
     }
 }
 
+fn request_id(request: &Request) -> Option<&str> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.request_id.as_deref(),
+        #[allow(unreachable_patterns)]
+        _ => None,
+    }
+}
+
 /// The request body, once its size and declared type are found to be right.
 ///
 /// # Errors
@@ -152,6 +188,25 @@ fn is_json(declared: &HeaderValue) -> bool {
     }
 }
 
+/// Answers a request that needs no token and no store: logs it, and builds the response.
+pub fn respond(
+    envelope: Envelope,
+    request: &Request,
+    answer: impl FnOnce(&Request) -> Result<Answer, ApiError>,
+) -> Response {
+    let started = Instant::now();
+    let outcome = answer(request);
+    let line = RequestLine {
+        request_id: request_id(request).unwrap_or_default(),
+        route: route(request),
+        token_id: None,
+        status: 0,
+        reason: None,
+        duration_ms: started.elapsed(),
+    };
+    envelope.conclude(outcome, line)
+}
+
 /// One request on its way through a handler: gives every answer its headers and its log line.
 #[derive(Debug)]
 pub struct Exchange {
@@ -167,14 +222,9 @@ pub struct Exchange {
 impl Exchange {
     /// Begins with what the event says of itself.
     pub fn begin(app: &crate::App, envelope: Envelope, request: &Request) -> Self {
-        let request_id = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
-            #[allow(unreachable_patterns)]
-            _ => None,
-        };
         Self {
             envelope,
-            request_id: request_id.unwrap_or_default(),
+            request_id: request_id(request).unwrap_or_default().to_owned(),
             route: route(request).to_owned(),
             address: source_ip(request),
             token_id: None,
@@ -235,37 +285,15 @@ impl Exchange {
             (Some(id), _) => self.activity.used(id),
             (None, _) => {}
         }
-        let (answer, reason) = match outcome {
-            Ok(answer) => (answer, None),
-            Err(error) => {
-                let reason = match &error {
-                    ApiError::Unauthorized(reason) => Some(reason.as_str().to_owned()),
-                    ApiError::Internal(cause) => Some(cause.to_string()),
-                    _ => None,
-                };
-                (self.envelope.answer(&error), reason)
-            }
-        };
-        telemetry::request(&RequestLine {
+        let line = RequestLine {
             request_id: &self.request_id,
             route: &self.route,
             token_id: self.token_id.as_ref().map(TokenId::as_str),
-            status: answer.status,
-            reason: reason.as_deref(),
+            status: 0,
+            reason: None,
             duration_ms: self.started.elapsed(),
-        });
-        let empty = answer.body.is_empty();
-        let mut response = Response::new(if empty { Body::Empty } else { Body::Text(answer.body) });
-        *response.status_mut() = lambda_http::http::StatusCode::from_u16(answer.status).unwrap_or_default();
-        let headers = response.headers_mut();
-        if !empty {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-        }
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-        headers.extend(answer.headers);
-        response
+        };
+        self.envelope.conclude(outcome, line)
     }
 }
 
@@ -274,14 +302,24 @@ impl Exchange {
 pub struct Answer {
     status: u16,
     content_type: &'static str,
-    body: String,
+    body: Body,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Answer {
     /// An answer with a body that is JSON already.
     pub fn json(status: u16, body: String) -> Self {
-        Self { status, content_type: "application/json", body, headers: Vec::new() }
+        Self { status, content_type: "application/json", body: Body::Text(body), headers: Vec::new() }
+    }
+
+    /// An answer with a body of any type.
+    pub fn bytes(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, body: Body::Binary(body), headers: Vec::new() }
+    }
+
+    /// 304: the caller has it already.
+    pub fn unchanged() -> Self {
+        Self::json(304, String::new())
     }
 
     /// An answer with a body that is an HTML document.
@@ -297,7 +335,7 @@ impl Answer {
     /// The same without its body: the answer to a HEAD.
     #[must_use]
     pub fn without_body(mut self) -> Self {
-        self.body.clear();
+        self.body = Body::Empty;
         self
     }
 

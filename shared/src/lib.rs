@@ -84,11 +84,36 @@ where
     R: Future<Output = http::Response> + Send,
 {
     let config = Config::from_env()?;
-    telemetry::init(function, config.log_level, telemetry::Output::Stdout);
     let app = std::sync::Arc::new(App::new(&config));
+    run(function, config.log_level, |request| handler(app.clone(), request))
+}
+
+/// As [`serve()`], of a function that needs no state: it gets no client for DynamoDB, and does not link
+/// one.
+///
+/// # Errors
+/// `LOG_LEVEL` is malformed, or the Lambda runtime itself failed.
+pub fn serve_files<F, R>(function: &'static str, handler: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(lambda_http::Request) -> R,
+    R: Future<Output = http::Response> + Send,
+{
+    run(function, config::log_level(|name| std::env::var(name).ok())?, handler)
+}
+
+fn run<F, R>(
+    function: &'static str,
+    log_level: config::LogLevel,
+    handler: F,
+) -> Result<(), lambda_http::Error>
+where
+    F: Fn(lambda_http::Request) -> R,
+    R: Future<Output = http::Response> + Send,
+{
+    telemetry::init(function, log_level, telemetry::Output::Stdout);
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(lambda_http::run(
         lambda_http::service_fn(|request| {
-            let answer = handler(app.clone(), request);
+            let answer = handler(request);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         }),
     ))

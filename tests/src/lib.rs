@@ -174,6 +174,24 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
+        let (parts, body) = self.send_for_bytes(method, path, headers, body).await;
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let headers = parts.headers.iter();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect(),
+            text,
+        }
+    }
+
+    /// As [`TestApp::send`], for an answer that is no text.
+    pub async fn send_for_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> (hyper::http::response::Parts, Bytes) {
         let uri = format!("{}{path}", self.stack.credentials.base_url);
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
@@ -181,13 +199,7 @@ impl TestApp {
         }
         let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        let headers = parts.headers.iter();
-        Answer {
-            status: parts.status.as_u16(),
-            headers: headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect(),
-            text,
-        }
+        (parts, body.collect().await.unwrap().to_bytes())
     }
 
     /// A request to the admin API or the token's self-check, with a JSON body where there is one;

@@ -40,7 +40,9 @@ fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
         ("bad-body", "admin-buckets") => (400, Some("affiliateID cannot be changed")),
         ("bad-body", "admin-clients") => (400, Some("stauts is not a known field")),
         ("create", _) => (201, None),
-        ("change" | "route" | "stats", _) => (200, None),
+        ("change" | "document" | "route" | "stats", _) => (200, None),
+        ("unchanged", "docs") => (304, None),
+        ("not-found", "docs") => (404, Some("There is no such file")),
         ("not-found", "admin-tokens") => (404, Some("There is no such token")),
         ("not-found", "admin-clients") => (404, Some("There is no such client")),
         ("in-use", "admin-roles") => (409, Some("The role has tokens: delete them first")),
@@ -70,7 +72,7 @@ fn with_token_of_nobody(function: &str, case: &str) -> String {
 }
 
 fn takes_a_token(function: &str) -> bool {
-    !["autologin", "session", "registration-email"].contains(&function)
+    !["autologin", "docs", "session", "registration-email"].contains(&function)
 }
 
 /// Nothing listens there: a refusal that needs no look-up is given, and whatever needs one is a

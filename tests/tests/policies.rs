@@ -200,6 +200,11 @@ impl Recorder {
         }
     }
 
+    async fn readers(&mut self) {
+        let request = async |app: &TestApp| app.send(Method::GET, "/docs/openapi.json", &[], "").await;
+        self.note("docs", request).await.assert_ok();
+    }
+
     async fn operators(&mut self) {
         self.admin("token", "GET", "/api/public/token", Value::Null).await;
 
@@ -275,6 +280,7 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     recorder.people().await;
     recorder.emails().await;
     recorder.operators().await;
+    recorder.readers().await;
     recorder.used_and_refused().await;
 
     let template = Template::built_in().unwrap();

@@ -17,6 +17,8 @@ use shared::model::{Bucket, BucketChange, BucketId, NewBucket, Permission, Store
 use shared::store::{ChangeBucket, CreateBucket, DeleteBucket, StoreError, StoredBuckets, keys};
 use std::sync::Arc;
 
+pub use route::LIMIT_MAX as ROUTE_LIMIT_MAX;
+
 const NOT_FOUND: ApiError = ApiError::NotFound("There is no such bucket");
 
 /// Answers one request.

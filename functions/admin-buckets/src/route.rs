@@ -14,7 +14,7 @@ use shared::store::{ChangeClient, Order, StoreError, keys};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Clients of one page at most: each is a transaction, and all of them fit the request's time.
-const LIMIT_MAX: usize = 100;
+pub const LIMIT_MAX: usize = 100;
 const AT_ONCE: usize = 8;
 /// How often a client is tried again that others change meanwhile.
 const ATTEMPTS: u32 = 5;

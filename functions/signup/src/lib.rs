@@ -15,8 +15,13 @@ use std::time::{Duration, Instant};
 
 /// Largest request body. All documented fields at their longest, in characters of four bytes, are
 /// about 340 KB; the rest is room for JSON escapes and undocumented fields.
-const BODY_MAX: usize = 1024 * 1024;
-const IDEMPOTENCY_KEY_MAX: usize = 255;
+pub const BODY_MAX: usize = 1024 * 1024;
+/// Longest `Idempotency-Key`, in characters.
+pub const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// A client with this email exists.
+pub const EMAIL_TAKEN: &str = "User with this email already exists";
+/// The key is another request's.
+pub const KEY_REUSED: &str = "Idempotency-Key must not be used again with another request body";
 /// How long a sign-up looks for another bucket where its own was deleted meanwhile: routing is read
 /// eventually consistently.
 const REROUTING: Duration = Duration::from_secs(5);
@@ -63,10 +68,8 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
                 }
                 Ok(registered(&id, autologin.as_ref())?.header("idempotency-replayed", "true"))
             }
-            Registered::EmailTaken => Err(ApiError::bad_request("User with this email already exists")),
-            Registered::KeyReused => {
-                Err(ApiError::bad_request("Idempotency-Key must not be used again with another request body"))
-            }
+            Registered::EmailTaken => Err(ApiError::bad_request(EMAIL_TAKEN)),
+            Registered::KeyReused => Err(ApiError::bad_request(KEY_REUSED)),
             // Its routing records went with it, so the next look finds another bucket, or none.
             Registered::BucketGone if started.elapsed() < REROUTING => {
                 tokio::time::sleep(REROUTING_PAUSE).await;

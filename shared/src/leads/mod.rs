@@ -17,14 +17,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Largest request body: 5,000 of the longest emails fit.
-const BODY_MAX: usize = 2 * 1024 * 1024;
+pub const BODY_MAX: usize = 2 * 1024 * 1024;
 /// Largest answer as the function returns it, a JSON text within JSON, which must stay below
 /// Lambda's 6 MB: a page ends early before it, and says where to go on.
 const ANSWER_MAX: usize = 11 * 512 * 1024;
 
-const NO_BUCKET: &str = "Bucket with corresponding affiliateID doesn't exist";
-const NOT_THE_AFFILIATES: &str = "Provided bucketId does not belong to the provided affiliateID";
-const NOT_THE_BUCKETS: &str = "Provided sourceId does not belong to bucket";
+/// Published: there is no such bucket.
+pub const NO_BUCKET: &str = "Bucket with corresponding affiliateID doesn't exist";
+/// Published: the bucket is another affiliate's.
+pub const NOT_THE_AFFILIATES: &str = "Provided bucketId does not belong to the provided affiliateID";
+/// Published: the source is none of the bucket's.
+pub const NOT_THE_BUCKETS: &str = "Provided sourceId does not belong to bucket";
 
 /// What the path asks for.
 #[derive(Clone, Copy, Debug)]

@@ -80,13 +80,16 @@ pub struct NewBucket {
 }
 
 impl NewBucket {
+    /// The fields of the body.
+    pub const FIELDS: [&str; 3] = ["name", "affiliateID", "sources"];
+
     /// Reads a request body.
     ///
     /// # Errors
     /// A message that names the first field that is not as expected.
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
-        object.only(&["name", "affiliateID", "sources"])?;
+        object.only(&Self::FIELDS)?;
         Ok(Self {
             name: object.name("name", NAME_MAX_CHARS)?,
             affiliate_id: object.name("affiliateID", NAME_MAX_CHARS)?,
@@ -116,6 +119,9 @@ pub struct BucketChange {
 }
 
 impl BucketChange {
+    /// The fields of the body.
+    pub const FIELDS: [&str; 2] = ["name", "sources"];
+
     /// Reads a request body.
     ///
     /// # Errors
@@ -123,7 +129,7 @@ impl BucketChange {
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
         super::refuse_unchangeable(&object, &["affiliateID", "id", "createdDate"])?;
-        object.only(&["name", "sources"])?;
+        object.only(&Self::FIELDS)?;
         let name = object.raw("name").map(|_| object.name("name", NAME_MAX_CHARS)).transpose()?;
         let sources = object.list_of_names("sources", NAME_MAX_CHARS, SOURCES_MAX)?;
         if name.is_none() && sources.is_none() {

@@ -7,9 +7,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 const REQUIRED: &str = "Email, phone and first name are required";
-const TEXT_MAX: usize = 1024;
-const META_MAX_BYTES: usize = 16 * 1024;
-const AGREEMENTS_MAX: usize = 50;
+/// Longest text of a field that has no limit of its own, in characters.
+pub const TEXT_MAX: usize = 1024;
+/// Largest `meta`, in bytes.
+pub const META_MAX_BYTES: usize = 16 * 1024;
+/// Most `agreements`.
+pub const AGREEMENTS_MAX: usize = 50;
 
 /// Id of a client: a UUID, or what an import brought along.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,16 +47,19 @@ impl fmt::Display for ClientId {
 /// The optional text fields of the published reference: each is declared once, and read, stored
 /// and shown from that declaration.
 macro_rules! texts {
-    ($(#[$of:meta])* $group:ident { $($(#[$doc:meta])* $field:ident = $name:literal,)* }) => {
+    ($(#[$of:meta])* $group:ident { $(#[doc = $doc:literal] $field:ident = $name:literal,)* }) => {
         $(#[$of])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct $group {
-            $($(#[$doc])* #[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<String>,)*
+            $(#[doc = $doc] #[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<String>,)*
         }
 
         impl $group {
             /// Published names of the fields, in the reference's order.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The same names, each with what the field holds.
+            pub const DESCRIBED: &'static [(&'static str, &'static str)] = &[$(($name, $doc)),*];
 
             fn read(object: &Object<'_>) -> Result<Self, Invalid> {
                 Ok(Self { $($field: object.text($name, TEXT_MAX)?.map(|text| text.into_owned()),)* })
@@ -335,7 +341,8 @@ impl Client {
 pub struct OwnProfile<'a>(pub &'a Client);
 
 impl OwnProfile<'_> {
-    const SHOWN: [&'static str; 9] = [
+    /// The fields of [`Profile`] that are shown.
+    pub const SHOWN: [&'static str; 9] = [
         "middleName",
         "lastName",
         "gender",

@@ -195,7 +195,12 @@ impl<'a> Object<'a> {
     /// Another type, or out of bounds.
     pub fn integer(&self, name: &str, bounds: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Invalid> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        match raw.parse() {
+        // `7.0` is an integer as well: JSON does not tell the two apart, and some writers have floats only.
+        let whole = match raw.split_once('.') {
+            Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
+            _ => raw,
+        };
+        match whole.parse() {
             Ok(value) if bounds.contains(&value) && !raw.starts_with('+') => Ok(Some(value)),
             _ => {
                 self.invalid(name, &format!("must be an integer from {} to {}", bounds.start(), bounds.end()))
@@ -325,6 +330,11 @@ mod tests {
         assert_eq!(message(object.text("t", 1)), "t must have at most 1 characters");
         assert_eq!(message(object.text("n", 9)), "n must be a string");
         assert_eq!(object.integer("n", 1..=9).unwrap(), Some(8));
+        let floats = Object::parse(br#"{"whole":7.00,"half":7.5,"large":7e0,"minus":-0.0}"#).unwrap();
+        assert_eq!(floats.integer("whole", 1..=9).unwrap(), Some(7));
+        for name in ["half", "large", "minus"] {
+            assert!(floats.integer(name, 0..=9).is_err(), "{name}");
+        }
         assert_eq!(message(object.integer("n", 1..=7)), "n must be an integer from 1 to 7");
         assert_eq!(message(object.integer("t", 1..=7)), "t must be an integer from 1 to 7");
         assert_eq!(object.boolean("b").unwrap(), Some(true));

@@ -9,8 +9,12 @@ use std::ops::RangeInclusive;
 pub const LIMIT_MAX: usize = 5000;
 /// Largest `offset`.
 pub const OFFSET_MAX: u64 = 1_000_000_000;
-const LIMIT_DEFAULT: u64 = 100;
-const STATUSES_MAX: usize = 100;
+/// `limit` where none is given.
+pub const LIMIT_DEFAULT: u64 = 100;
+/// Most different statuses in `filters.status`.
+pub const STATUSES_MAX: usize = 100;
+/// Longest `cursor`, in characters.
+pub const CURSOR_MAX: usize = 4096;
 
 /// A client as partners see it: the short form, without the profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +161,7 @@ impl LeadsQuery {
         };
         let limit = object.integer("limit", 1..=LIMIT_MAX as u64)?.unwrap_or(LIMIT_DEFAULT) as usize;
         let offset = object.integer("offset", 0..=OFFSET_MAX)?;
-        let cursor = object.text("cursor", 4096)?.map(std::borrow::Cow::into_owned);
+        let cursor = object.text("cursor", CURSOR_MAX)?.map(std::borrow::Cow::into_owned);
         if cursor.is_some() && offset.is_some() {
             return Err(Invalid::new("cursor must not be given together with offset"));
         }
@@ -227,6 +231,12 @@ impl<'de> serde::Deserialize<'de> for Moment {
                 i64::try_from(millis).map(Moment).map_err(E::custom)
             }
 
+            fn visit_f64<E: serde::de::Error>(self, millis: f64) -> Result<Moment, E> {
+                // Beyond these a float does not hold every integer.
+                let whole = millis.fract() == 0.0 && millis.abs() < 9_007_199_254_740_992.0;
+                if whole { Ok(Moment(millis as i64)) } else { Err(E::custom(millis)) }
+            }
+
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Moment, E> {
                 text.trim().parse().map(Moment).map_err(E::custom)
             }
@@ -294,11 +304,21 @@ mod tests {
         };
         assert_eq!(created("[1,\"2\"]").unwrap(), Range { from: Some(1), to: Some(2) });
         assert_eq!(created("[null,-5]").unwrap(), Range { from: None, to: Some(-5) });
+        assert_eq!(created("[1.0,2e3]").unwrap(), Range { from: Some(1), to: Some(2000) });
         assert_eq!(created("null").unwrap(), Range::default());
         let expected = "filters.createdDate must be [from, to] in epoch milliseconds, null for an open side";
-        for text in
-            ["[]", "[1]", "[1,2,3]", "7", "{}", "[\"\",null]", "[\"x\",null]", "[1.5,null]", "[true,null]"]
-        {
+        for text in [
+            "[]",
+            "[1]",
+            "[1,2,3]",
+            "7",
+            "{}",
+            "[\"\",null]",
+            "[\"x\",null]",
+            "[1.5,null]",
+            "[1e300,null]",
+            "[true,null]",
+        ] {
             assert_eq!(created(text).unwrap_err(), expected, "{text}");
         }
         assert_eq!(created("[\"99999999999999999999\",null]").unwrap_err(), expected);

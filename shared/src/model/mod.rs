@@ -11,10 +11,16 @@ mod token;
 mod version;
 
 pub use bucket::{Bucket, BucketChange, BucketId, NAME_MAX_CHARS, NewBucket, SOURCES_MAX};
-pub use client::{Agreement, Billing, Client, ClientChange, ClientId, OwnProfile, Profile, SignUp};
+pub use client::{
+    AGREEMENTS_MAX, Agreement, Billing, Client, ClientChange, ClientId, META_MAX_BYTES, OwnProfile, Profile,
+    SignUp, TEXT_MAX,
+};
 pub use email::Email;
 pub use json::{Object, depth_exceeds};
-pub use lead::{Filters, KeyBy, Keys, LIMIT_MAX, Lead, LeadsQuery, OFFSET_MAX, Range};
+pub use lead::{
+    CURSOR_MAX, Filters, KeyBy, Keys, LIMIT_DEFAULT, LIMIT_MAX, Lead, LeadsQuery, OFFSET_MAX, Range,
+    STATUSES_MAX,
+};
 pub use role::{NewRole, Permission, Permissions, Role, RoleChange, RoleId};
 pub use time::Timestamp;
 pub use token::{NewToken, RefusedAttempt, TokenActivity, TokenId, TokenRecord, Whitelist, WhitelistChange};

@@ -167,13 +167,16 @@ pub struct NewRole {
 }
 
 impl NewRole {
+    /// The fields of the body.
+    pub const FIELDS: [&str; 2] = ["name", "permissions"];
+
     /// Reads a request body.
     ///
     /// # Errors
     /// A message that names the first field that is not as expected.
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
-        object.only(&["name", "permissions"])?;
+        object.only(&Self::FIELDS)?;
         let name = object.name("name", NAME_MAX_CHARS)?;
         let permissions = read_permissions(&object)?;
         let permissions =
@@ -197,6 +200,9 @@ pub struct RoleChange {
 }
 
 impl RoleChange {
+    /// The fields of the body.
+    pub const FIELDS: [&str; 2] = NewRole::FIELDS;
+
     /// Reads a request body.
     ///
     /// # Errors
@@ -204,7 +210,7 @@ impl RoleChange {
     pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
         super::refuse_unchangeable(&object, &["id"])?;
-        object.only(&["name", "permissions"])?;
+        object.only(&Self::FIELDS)?;
         let name = object.raw("name").map(|_| object.name("name", NAME_MAX_CHARS)).transpose()?;
         let permissions = read_permissions(&object)?;
         if name.is_none() && permissions.is_none() {

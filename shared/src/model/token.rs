@@ -196,13 +196,16 @@ pub struct NewToken {
 }
 
 impl NewToken {
+    /// The fields of the body.
+    pub const FIELDS: [&str; 5] = ["name", "roleId", "expiresAt", "whitelist", "affiliateIDs"];
+
     /// Reads a request body.
     ///
     /// # Errors
     /// A message that names the first field that is not as expected.
     pub fn parse(body: &[u8], now: Timestamp) -> Result<Self, Invalid> {
         let object = Object::parse(body)?;
-        object.only(&["name", "roleId", "expiresAt", "whitelist", "affiliateIDs"])?;
+        object.only(&Self::FIELDS)?;
         let name = object.name("name", NAME_MAX_CHARS)?;
         let role_id = RoleId::new(object.name("roleId", NAME_MAX_CHARS)?);
         let expires_at = match object.text("expiresAt", usize::MAX)? {

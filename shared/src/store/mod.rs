@@ -225,7 +225,8 @@ impl StoreError {
         Self::new("random source", "failed")
     }
 
-    pub(crate) fn malformed(what: &'static str) -> Self {
+    /// What was stored, or built in, is not what was put there.
+    pub fn malformed(what: &'static str) -> Self {
         Self::new(what, "stored item is malformed")
     }
 
