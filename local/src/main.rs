@@ -11,9 +11,11 @@ use local::functions::Deployed;
 use local::import::{Ended, Import};
 use local::outbox::Outbox;
 use local::resend::ResendEmails;
+use local::template::{Function, Template};
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
 use shared::telemetry::{self, Output};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ struct Cli {
 enum Command {
     /// Start the system and serve until interrupted (the default)
     Serve(Serve),
-    /// Print the environment with which a function's own bootstrap runs against the running stack
+    /// Print the environment with which functions' own bootstraps run against the running stack
     Env(Env),
     /// Print a Postman environment with the running stack's credentials
     Postman(Postman),
@@ -155,8 +157,9 @@ struct Serve {
 
 #[derive(Args, Debug)]
 struct Env {
-    /// Name of the function, e.g. signup
-    function: String,
+    /// Name of the function, e.g. signup; with --sam all of them by default
+    #[arg(required_unless_present = "sam")]
+    function: Option<String>,
     /// Directory of the running stack
     #[arg(long, value_name = "DIR", default_value = ".local")]
     data_dir: PathBuf,
@@ -299,13 +302,19 @@ Sign up, full example
 }
 
 fn env(options: &Env) -> Result<()> {
-    let (function, environment) = stack::environment(&options.function, &options.data_dir)?;
+    let names = match &options.function {
+        Some(name) => vec![name.clone()],
+        None => Template::built_in()?.functions.into_iter().map(|function| function.name).collect(),
+    };
+    let all = names.iter().map(|name| stack::environment(name, &options.data_dir));
+    let all: Vec<(Function, BTreeMap<String, String>)> = all.collect::<Result<_>>()?;
     let mut out = std::io::stdout().lock();
     if options.sam {
-        let json = serde_json::json!({ function.logical_id: environment });
+        let json = all.into_iter().map(|(function, variables)| (function.logical_id, variables));
+        let json: BTreeMap<_, _> = json.collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&json)?)?;
     } else {
-        for (name, value) in environment {
+        for (name, value) in all.into_iter().flat_map(|(_, variables)| variables) {
             writeln!(out, "{name}={value}")?;
         }
     }

@@ -8,7 +8,7 @@ program=$1 newman=$2
 directory=$(mktemp -d)
 "$program" --memory --port 0 --data-dir "$directory" --log off >"$directory/output" &
 stack=$!
-trap 'kill "$stack" 2>/dev/null || true; wait "$stack" 2>/dev/null || true; rm -rf "$directory"' EXIT
+trap 'set +e; kill "$stack" 2>/dev/null; wait "$stack" 2>/dev/null; rm -rf "$directory"' EXIT
 for _ in $(seq 300); do
   if grep -q '^Ready' "$directory/output"; then break; fi
   kill -0 "$stack" || { echo "the stack did not start"; exit 1; }

@@ -235,11 +235,8 @@ def posted(url, body):
 
 
 def sam_options(program, build, data, folder):
-    env = {}
-    for name in functions():
-        env |= json.loads(run(program, "env", name, "--sam", "--data-dir", str(data)))
     file = folder / "env.json"
-    file.write_text(json.dumps(env))
+    file.write_text(run(program, "env", "--sam", "--data-dir", str(data)))
     parameters = ["--parameter-overrides", f"MailFrom={SENDER}"]
     return ["--template", str(build / "template.yaml"), "--env-vars", str(file), "--skip-pull-image", *parameters]
 

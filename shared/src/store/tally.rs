@@ -33,13 +33,14 @@ impl Spread {
         Self { lists: self.lists.clone(), lane: Some(lane % SHARDS) }
     }
 
-    fn shard(&self, list: &str) -> u8 {
+    /// Where a list is counted by a transaction that drew this shard.
+    fn shard(&self, list: &str, drawn: u8) -> u8 {
         if let Some(lane) = self.lane {
             return lane;
         }
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         match lists.get(list) {
-            Some(since) if since.elapsed() < Self::MEMORY => (random() % u32::from(SHARDS)) as u8,
+            Some(since) if since.elapsed() < Self::MEMORY => drawn,
             _ => 0,
         }
     }
@@ -76,13 +77,17 @@ pub(super) struct CounterPart {
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     spread: Spread,
+    /// One for all lists: whoever meets another in a source's shard meets it in the bucket's anyway,
+    /// so that the source's counters cost no conflicts of their own.
+    drawn: u8,
     shards: HashMap<String, u8>,
     items: BTreeMap<(String, String), Count>,
 }
 
 impl Tally {
     pub(super) fn new(spread: &Spread) -> Self {
-        Self { spread: spread.clone(), shards: HashMap::new(), items: BTreeMap::new() }
+        let drawn = (random() % u32::from(SHARDS)) as u8;
+        Self { spread: spread.clone(), drawn, shards: HashMap::new(), items: BTreeMap::new() }
     }
 
     /// A lead comes to a bucket: it is counted there, and the bucket must not have been deleted.
@@ -116,8 +121,8 @@ impl Tally {
     }
 
     fn shard(&mut self, list: &str) -> u8 {
-        let spread = &self.spread;
-        *self.shards.entry(list.to_owned()).or_insert_with(|| spread.shard(list))
+        let (spread, drawn) = (&self.spread, self.drawn);
+        *self.shards.entry(list.to_owned()).or_insert_with(|| spread.shard(list, drawn))
     }
 
     fn item(&mut self, pk: String, sk: String, list: &str) -> &mut Count {
