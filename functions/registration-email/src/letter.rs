@@ -44,7 +44,8 @@ impl Letter {
     /// No mail service takes the address.
     pub fn to(&self, id: &ClientId, email: &str, first_name: &str) -> Result<Mail, MailError> {
         let undeliverable = || MailError::Refused("address is not deliverable".into());
-        let to = deliverable(email).ok_or_else(undeliverable)?;
+        let to = Email::parse(email).and_then(|email| email.to_ascii()).ok_or_else(undeliverable)?;
+        let to: Address = to.parse().map_err(|_| undeliverable())?;
         let key = key(id);
         let subject = format!("Welcome to {}", self.brand);
         let name = greetable(first_name);
@@ -119,15 +120,6 @@ fn key(id: &ClientId) -> String {
     let is_plain =
         (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_plain { id.to_owned() } else { keys::text_digest(id).replace('_', "-") }
-}
-
-/// An address as mail services take it: international domains in their ASCII form. Local parts
-/// outside ASCII are valid and no mail service that we know takes them.
-fn deliverable(email: &str) -> Option<Address> {
-    let email = Email::parse(email)?;
-    let (user, domain) = email.as_str().rsplit_once('@')?;
-    let domain = idna::domain_to_ascii(domain).ok()?;
-    if user.is_ascii() { Address::new(user, domain).ok() } else { None }
 }
 
 /// Text without control characters and without marks that turn the text around them.

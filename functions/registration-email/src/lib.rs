@@ -8,16 +8,15 @@
 
 mod letter;
 mod ses;
+mod stream;
 
 pub use letter::Letter;
 pub use ses::Ses;
+pub use stream::{Answer, Event, Failure, Record};
 
-use aws_lambda_events::event::dynamodb::{Event, EventRecord};
-use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use lambda_runtime::{Context, LambdaEvent, service_fn};
-use serde_dynamo::AttributeValue;
 use shared::Config;
 use shared::config::{self, ConfigError};
 use shared::model::ClientId;
@@ -104,12 +103,12 @@ impl RegistrationEmail {
     }
 
     /// Handles a batch of stream records, and reports those that are to be delivered again.
-    pub async fn handle(&self, event: Event, context: &Context) -> DynamoDbEventResponse {
+    pub async fn handle(&self, event: Event, context: &Context) -> Answer {
         // Local invocations have no deadline.
         let last_start = (context.deadline > 0).then(|| context.deadline().checked_sub(LONGEST)).flatten();
         let unavailable = AtomicBool::new(false);
         let (unavailable, request_id) = (&unavailable, context.request_id.as_str());
-        let outcomes: Vec<(EventRecord, bool)> = futures_util::stream::iter(event.records)
+        let outcomes: Vec<(Record, bool)> = futures_util::stream::iter(event.records)
             .map(|record| async move {
                 let is_late = last_start.is_some_and(|last| SystemTime::now() > last);
                 let done = if is_late || unavailable.load(Ordering::Relaxed) {
@@ -123,25 +122,18 @@ impl RegistrationEmail {
             .collect()
             .await;
         let failed = outcomes.into_iter().filter(|(_, done)| !done);
-        let mut response = DynamoDbEventResponse::default();
-        response.batch_item_failures = failed
-            .map(|(record, _)| {
-                let mut failure = DynamoDbBatchItemFailure::default();
-                failure.item_identifier = record.change.sequence_number;
-                failure
-            })
-            .collect();
-        response
+        let failed = failed.map(|(record, _)| Failure { item_identifier: record.change.sequence_number });
+        Answer { batch_item_failures: failed.collect() }
     }
 
     /// Sends one record's email; `false` where it is to be delivered again.
-    async fn process(&self, record: &EventRecord, request_id: &str, unavailable: &AtomicBool) -> bool {
+    async fn process(&self, record: &Record, request_id: &str, unavailable: &AtomicBool) -> bool {
         if !is_asked_for(record) {
             return true;
         }
         let started = Instant::now();
-        let client_id = text(record, "id");
-        let outcome = match (client_id, text(record, "email"), text(record, "firstName")) {
+        let client_id = record.text("id");
+        let outcome = match (client_id, record.text("email"), record.text("firstName")) {
             (Some(id), Some(email), Some(first_name)) => {
                 self.send_once(&ClientId::new(id), email, first_name, false).await
             }
@@ -211,16 +203,8 @@ impl RegistrationEmail {
 
 /// Whether a record is a new client that asks for the email: what the template's filter lets
 /// through.
-fn is_asked_for(record: &EventRecord) -> bool {
-    let image = &record.change.new_image;
-    record.event_name == "INSERT" && matches!(image.get("sendEmail"), Some(AttributeValue::Bool(true)))
-}
-
-fn text<'a>(record: &'a EventRecord, name: &str) -> Option<&'a str> {
-    match record.change.new_image.get(name) {
-        Some(AttributeValue::S(text)) => Some(text),
-        _ => None,
-    }
+fn is_asked_for(record: &Record) -> bool {
+    record.event_name == "INSERT" && record.has_flag("sendEmail")
 }
 
 /// Start-up of the deployed function: reads the environment, builds the state once, and serves

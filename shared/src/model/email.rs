@@ -38,6 +38,14 @@ impl Email {
         &self.given
     }
 
+    /// The address as mail services take it: international domains in their ASCII form. Local parts
+    /// outside ASCII are valid, and no mail service that we know takes them.
+    pub fn to_ascii(&self) -> Option<String> {
+        let (user, domain) = self.given.rsplit_once('@')?;
+        let domain = idna::domain_to_ascii(domain).ok()?;
+        user.is_ascii().then(|| format!("{user}@{domain}"))
+    }
+
     /// The address in the form that is unique.
     pub fn key(&self) -> &str {
         &self.key
