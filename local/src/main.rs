@@ -241,6 +241,7 @@ async fn serve(serve: Serve) -> Result<()> {
         demo_data: !serve.no_demo_data,
         dynamodb_listen: serve.dynamodb_listen,
         dynamodb_endpoint: serve.dynamodb_endpoint,
+        read_streams: true,
         variables: [("ORIGINS", serve.origins), ("AWS_ENDPOINT_URL_SESV2", serve.ses_endpoint)]
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))

@@ -40,6 +40,8 @@ pub struct Options {
     pub dynamodb_listen: SocketAddr,
     /// Another DynamoDB in place of the embedded engine.
     pub dynamodb_endpoint: Option<String>,
+    /// Reads the tables' streams and invokes the functions that they trigger.
+    pub read_streams: bool,
     /// The template's parameters that are set otherwise, by the variable that functions get:
     /// `ORIGINS`, `AUTOLOGIN_LIFETIME`. Without `ORIGINS`, autologin links have the stack's own
     /// origin; without `AWS_ENDPOINT_URL_SESV2`, emails go to the outbox.
@@ -56,6 +58,7 @@ impl Options {
             demo_data: false,
             dynamodb_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             dynamodb_endpoint: None,
+            read_streams: true,
             variables: BTreeMap::new(),
         }
     }
@@ -144,7 +147,7 @@ impl Stack {
         for function in &template.functions {
             let deployed = Deployed::new(function, |name| environment.get(name).cloned(), &outbox)?;
             routes.extend(function.routes.iter().map(|route| (route.clone(), deployed.clone())));
-            for stream in &function.streams {
+            for stream in function.streams.iter().filter(|_| options.read_streams) {
                 let pump = Pump::start(&store, &config, stream, deployed.clone(), positions);
                 pumps.push(pump.await?);
             }

@@ -146,10 +146,25 @@ impl TestApp {
 
     /// As [`TestApp::start_on`], with other settings of the template's parameters.
     pub async fn start_on_set(dynamodb_endpoint: String, variables: &[(&str, &str)]) -> Self {
+        Self::start_on_with(dynamodb_endpoint, variables, true).await
+    }
+
+    /// As [`TestApp::start_on`], with nothing that reads streams: all calls are those of requests,
+    /// and can be counted.
+    pub async fn start_without_streams_on(dynamodb_endpoint: String, variables: &[(&str, &str)]) -> Self {
+        Self::start_on_with(dynamodb_endpoint, variables, false).await
+    }
+
+    async fn start_on_with(
+        dynamodb_endpoint: String,
+        variables: &[(&str, &str)],
+        read_streams: bool,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             memory: false,
             dynamodb_endpoint: Some(dynamodb_endpoint),
+            read_streams,
             variables: owned(variables),
             ..Options::in_memory(directory.path())
         };

@@ -248,16 +248,16 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         let service = service_fn(move |request| {
             // Its own task, so that a call is accounted for to its end when the caller hangs up.
             let passing = tokio::spawn(state.clone().pass(request));
-            async move {
-                Ok::<_, Infallible>(passing.await.unwrap_or_else(|_| {
-                    let mut failed = Response::new(Full::default());
-                    *failed.status_mut() = StatusCode::BAD_GATEWAY;
-                    failed
-                }))
-            }
+            async move { Ok::<_, Infallible>(passing.await.unwrap_or_else(|_| bad_gateway())) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
     }
+}
+
+fn bad_gateway() -> Response<Full<Bytes>> {
+    let mut failed = Response::new(Full::default());
+    *failed.status_mut() = StatusCode::BAD_GATEWAY;
+    failed
 }
 
 #[derive(Debug)]
@@ -459,9 +459,13 @@ impl State {
         let asked = body.clone();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
-        let answer = self.client.request(Request::from_parts(parts, Full::new(body))).await.unwrap();
+        // Of an engine that ended while something in the background still called.
+        let Ok(answer) = self.client.request(Request::from_parts(parts, Full::new(body))).await else {
+            return bad_gateway();
+        };
         let (mut parts, body) = answer.into_parts();
-        let mut body = body.collect().await.unwrap().to_bytes();
+        let Ok(body) = body.collect().await else { return bad_gateway() };
+        let mut body = body.to_bytes();
         lock(&self.under_way).items.retain(|item| !items.contains(item));
         match fault {
             Some(Fault::WrittenThenConflict) => return conflict(&asked),

@@ -268,7 +268,7 @@ impl Recorder {
 async fn each_role_allows_what_its_function_calls_and_nothing_else() {
     let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
     let proxy = Proxy::start(engine.address).await;
-    let app = TestApp::start_on_set(proxy.endpoint(), &[]).await;
+    let app = TestApp::start_without_streams_on(proxy.endpoint(), &[]).await;
     app.bucket("b1", "A", &["s"]).await;
     let clients: Vec<_> =
         (0..500).map(|number| new_client(&format!("c{number}@example.com"), "A", "b1", Some("s"))).collect();
