@@ -1,29 +1,18 @@
 //! Compresses what the function serves, and gives it entity tags, when it is built: the OpenAPI documents,
 //! and Swagger UI's files, which a crate of the registry carries.
 
-#![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use assets::{HTML, JSON, SCRIPT, STYLE, Table, read};
+use flate2::Crc;
 use flate2::read::DeflateDecoder;
-use flate2::{Compression, Crc, GzBuilder};
-use sha2::{Digest, Sha256};
 use std::error::Error;
-use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
-
-const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let package = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let page = read(&package.join("src/page.html"))?;
-    let mut files = Files { out: &out, table: String::new() };
+    let mut files = Table::new()?;
     for (name, document) in [("page", "/docs/openapi.json"), ("admin", "/docs/openapi-admin.json")] {
         let page = String::from_utf8(page.clone())?.replace("{document}", document);
         files.add(name, HTML, page.as_bytes())?;
@@ -36,13 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, content_type) in [("swagger-ui-bundle.js", SCRIPT), ("swagger-ui.css", STYLE)] {
         files.add(&format!("assets/{name}"), content_type, &unzip(SWAGGER_UI_VENDORED, name)?)?;
     }
-    std::fs::write(out.join("files.rs"), format!("&[\n{}]\n", files.table))?;
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={}", path.display());
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+    files.write()
 }
 
 /// A file of the archive's `dist` folder, whose name has a version. The archive is one that we know: it
@@ -73,27 +56,4 @@ fn unzip(archive: &[u8], name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
         at += 46 + name_length + more;
     }
     Err(format!("no {name} in the archive").into())
-}
-
-struct Files<'a> {
-    out: &'a Path,
-    table: String,
-}
-
-impl Files<'_> {
-    fn add(&mut self, name: &str, content_type: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-        let file = name.replace(['/', '.'], "-");
-        // No time and no name in it: the same files make the same bootstrap.
-        let mut compressed = GzBuilder::new().write(Vec::new(), Compression::best());
-        compressed.write_all(bytes)?;
-        std::fs::write(self.out.join(&file), compressed.finish()?)?;
-        // Weak: it stands for the compressed form and the plain one alike.
-        let tag = format!("W/\"{}\"", &URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))[..22]);
-        writeln!(
-            self.table,
-            "    File {{ name: {name:?}, content_type: {content_type:?}, tag: {tag:?}, \
-             compressed: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\")) }},"
-        )?;
-        Ok(())
-    }
 }

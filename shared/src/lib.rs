@@ -12,6 +12,7 @@
 //! | [`store`] | every key and access pattern; the only place that speaks to DynamoDB |
 //! | [`leads`] | the work of the two Leads endpoints |
 //! | [`http`] | requests in, answers out, the two error envelopes |
+//! | [`files`] | files that are built in, compressed and with entity tags |
 //! | [`page`] | HTML pages for people, and their Content-Security-Policy |
 //! | [`session`] | the session cookie |
 //! | [`error`] | what can go wrong, and the status each turns into |
@@ -24,6 +25,7 @@ pub mod auth;
 pub mod config;
 pub mod cursor;
 pub mod error;
+pub mod files;
 pub mod http;
 pub mod leads;
 pub mod model;
