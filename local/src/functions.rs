@@ -3,6 +3,7 @@
 use crate::outbox::Outbox;
 use crate::template::Function;
 use anyhow::{Context, Result, bail};
+use console::Console;
 use futures_util::FutureExt;
 use lambda_http::request::LambdaRequest;
 use lambda_http::service_fn;
@@ -13,14 +14,15 @@ use shared::http::Response;
 use shared::store::Store;
 use shared::{App, Config};
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
-type Handler = fn(Arc<App>, Request) -> Answering;
+type Handler = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
 
-/// The handler of a function that answers requests; the one place that names them all.
-fn handler(name: &str) -> Option<Handler> {
+/// The handler of a function that answers requests from the tables; the one place that names them all.
+fn handler(name: &str) -> Option<fn(Arc<App>, Request) -> Answering> {
     Some(match name {
         "admin-buckets" => |app, request| Box::pin(admin_buckets::handle(app, request)),
         "admin-clients" => |app, request| Box::pin(admin_clients::handle(app, request)),
@@ -37,6 +39,8 @@ fn handler(name: &str) -> Option<Handler> {
     })
 }
 
+/// The function that has settings of its own.
+const CONSOLE: &str = "console";
 /// The function that reads the stream of clients.
 const REGISTRATION_EMAIL: &str = "registration-email";
 
@@ -46,10 +50,19 @@ pub struct Deployed {
     work: Work,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Work {
-    Requests { handler: Handler, app: Arc<App> },
+    Requests(Handler),
     Stream(Arc<RegistrationEmail>),
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests(_) => "Requests",
+            Self::Stream(_) => "Stream",
+        })
+    }
 }
 
 impl Deployed {
@@ -69,11 +82,16 @@ impl Deployed {
             };
             let emails = RegistrationEmail::new(Store::new(&config), &config.mail, mailer);
             Work::Stream(Arc::new(emails.with_context(|| function.logical_id.clone())?))
+        } else if function.name == CONSOLE {
+            let console = Console::from_lookup(lookup).map_err(anyhow::Error::from_boxed);
+            let console = Arc::new(console.with_context(|| function.logical_id.clone())?);
+            Work::Requests(Arc::new(move |request| Box::pin(console::handle(console.clone(), request))))
         } else {
             let Some(handler) = handler(&function.name) else {
                 bail!("no handler is named {}", function.name)
             };
-            Work::Requests { handler, app: Arc::new(App::new(&config)) }
+            let app = Arc::new(App::new(&config));
+            Work::Requests(Arc::new(move |request| handler(app.clone(), request)))
         };
         Ok(Self { work })
     }
@@ -85,11 +103,9 @@ impl Deployed {
     /// The event is none that the function takes.
     pub async fn invoke(self, event: String) -> Result<Value> {
         match self.work {
-            Work::Requests { handler, app } => {
+            Work::Requests(handler) => {
                 let payload: LambdaRequest = serde_json::from_str(&event)?;
-                let service = service_fn(move |request: Request| {
-                    handler(app.clone(), request).map(Ok::<_, Infallible>)
-                });
+                let service = service_fn(move |request: Request| handler(request).map(Ok::<_, Infallible>));
                 let event = LambdaEvent::new(payload, LambdaContext::default());
                 Ok(serde_json::to_value(Adapter::from(service).call(event).await?)?)
             }

@@ -10,8 +10,9 @@ pub(crate) const DOCUMENTATION: &str = "Documentation";
 
 const KEPT: [&str; 2] = ["cache-control", "etag"];
 
-fn file(id: &str, path: &'static str, summary: &str, content_type: &str) -> Described {
-    Described::new(id, HttpMethod::Get, path, DOCUMENTATION, Envelope::Platform)
+/// A file that a function has built in.
+pub(crate) fn file(id: &str, path: &'static str, tag: &str, summary: &str, content_type: &str) -> Described {
+    Described::new(id, HttpMethod::Get, path, tag, Envelope::Platform)
         .open()
         .about(summary, "Compressed where the request accepts gzip.")
         .header(
@@ -26,6 +27,7 @@ fn file(id: &str, path: &'static str, summary: &str, content_type: &str) -> Desc
 pub(crate) fn operations() -> Vec<Described> {
     const HTML: &str = "text/html; charset=utf-8";
     const JSON: &str = "application/json";
+    let file = |id, path, summary, kind| file(id, path, DOCUMENTATION, summary, kind);
     vec![
         file("docs-page", "/docs", "This documentation, interactive", HTML),
         file("docs-slash", "/docs/", "This documentation, interactive", HTML),

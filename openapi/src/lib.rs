@@ -6,6 +6,7 @@
 //! and writes. No deployed function depends on this crate: `functions/docs` has the files built in.
 
 mod admin;
+mod console;
 mod documentation;
 mod models;
 mod operation;
@@ -25,9 +26,10 @@ use utoipa::openapi::{
 
 const ABOUT: &str = include_str!("about.md");
 
-/// The part of the document for partners: all but the admin API.
+/// Whether a path is left out of the partners' document: the admin API, and what belongs to it.
 fn is_for_operators(path: &str) -> bool {
-    ["/api/admin/", "/docs/admin", "/docs/openapi-admin.json"].iter().any(|prefix| path.starts_with(prefix))
+    const PREFIXES: [&str; 4] = ["/api/admin/", "/console", "/docs/admin", "/docs/openapi-admin.json"];
+    PREFIXES.iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// The whole document.
@@ -49,7 +51,8 @@ pub fn to_text(document: &OpenApi) -> Result<String, serde_json::Error> {
 }
 
 fn build(shown: impl Fn(&str) -> bool) -> OpenApi {
-    let operations = [partner::operations(), admin::operations(), documentation::operations()];
+    let operations =
+        [partner::operations(), admin::operations(), console::operations(), documentation::operations()];
     let shown: Vec<_> = operations
         .into_iter()
         .flatten()
@@ -161,7 +164,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 /// Groups of operations, in order.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     (partner::LEADS, "What became of your leads, by bucket and affiliate. Read-only."),
     (partner::SIGN_UP, "Register new clients."),
     (partner::SELF_CHECK, "What your token may do, and which address we see."),
@@ -171,5 +174,6 @@ const TAGS: [(&str, &str); 10] = [
     (admin::ROLES, "What tokens may do."),
     (admin::BUCKETS, "Buckets, their sources, routing, and counts."),
     (admin::CLIENTS, "Clients, as operators see and change them."),
+    (console::CONSOLE, "The web console over the admin API. For browsers."),
     (documentation::DOCUMENTATION, "This documentation."),
 ];

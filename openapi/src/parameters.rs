@@ -16,6 +16,10 @@ pub(crate) fn in_path(name: &str) -> (&'static str, ObjectBuilder) {
         "roleId" => ("Id of the role.", schema),
         "clientId" => ("Id of the client.", schema),
         "link" => ("The link of a sign-up's `url`, with or without the last slash.", schema),
+        "path" => (
+            "A page of the console, or `assets/`, the digest in the page's own links, and the name of a file.",
+            schema,
+        ),
         _ => ("Name of the file.", schema),
     }
 }

@@ -332,6 +332,11 @@ impl Answer {
         Self::json(303, String::new()).header("location", location)
     }
 
+    /// 308 to a path: it is there from now on.
+    pub fn moved(location: &str) -> Self {
+        Self::json(308, String::new()).header("location", location)
+    }
+
     /// The same without its body: the answer to a HEAD.
     #[must_use]
     pub fn without_body(mut self) -> Self {

@@ -134,6 +134,7 @@ PATHS = {
     "admin-buckets-stats": lambda: {"bucketId": LEADS_BUCKET},
     "admin-clients-get": lambda: {"clientId": one_client()},
     "admin-clients-change": lambda: {"clientId": one_client()},
+    "console-path": lambda: {"path": "assets/outdated/main.js"},
     "docs-asset": lambda: {"file": "page.js"},
 }
 
@@ -146,6 +147,7 @@ NOBODYS = {
     "clientId": "no-such-client",
     "sourceId": "no-such-source",
     "file": "no-such-file",
+    "path": "assets/no-such-file",
 }
 
 

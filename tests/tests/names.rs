@@ -58,7 +58,7 @@ fn each_function_has_events_for_success_no_token_and_a_bad_body() {
     for function in Template::built_in().unwrap().functions {
         let files = entries(&format!("events/{}", function.name));
         // These are for people, who have no token, and send no body.
-        let for_people = ["autologin", "docs", "session"].contains(&function.name.as_str());
+        let for_people = ["autologin", "console", "docs", "session"].contains(&function.name.as_str());
         let is_for_programs = !for_people && !function.routes.is_empty();
         let takes_a_body = is_for_programs && function.routes.iter().any(|route| route.method != "GET");
         let takes_a_token = is_for_programs.then_some("no-token");

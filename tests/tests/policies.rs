@@ -203,6 +203,8 @@ impl Recorder {
     async fn readers(&mut self) {
         let request = async |app: &TestApp| app.send(Method::GET, "/docs/openapi.json", &[], "").await;
         self.note("docs", request).await.assert_ok();
+        let request = async |app: &TestApp| app.send(Method::GET, "/console/", &[], "").await;
+        self.note("console", request).await.assert_ok();
     }
 
     async fn operators(&mut self) {

@@ -44,10 +44,11 @@ const fn step(operation: &'static str, status: u16) -> Step {
 pub(super) const ALWAYS: [&str; 5] = ["cache-control", "etag", "location", "set-cookie", "x-caller-address"];
 
 /// Variables that requests set for others.
-pub(super) const VARIABLES: [&str; 13] = [
+pub(super) const VARIABLES: [&str; 14] = [
     "autologinLink",
     "clientId",
     "clientTag",
+    "consoleTag",
     "cursor",
     "docsTag",
     "idempotencyKey",
@@ -342,6 +343,20 @@ pub(super) const STEPS: &[Step] = &[
         path: &[("clientId", "no-such-client")],
         ..step("admin-clients-get", 404)
     },
+    // ------------------------------------------------------------ Console
+    step("console-redirect", 308),
+    Step {
+        after: r#"pm.collectionVariables.set("consoleTag", pm.response.headers.get("etag"));"#,
+        ..step("console-shell", 200)
+    },
+    Step { name: "unchanged", headers: &[("If-None-Match", "{{consoleTag}}")], ..step("console-shell", 304) },
+    Step { path: &[("path", "clients")], ..step("console-path", 200) },
+    Step {
+        name: "a file, by the name of an earlier deployment",
+        path: &[("path", "assets/outdated/main.js")],
+        ..step("console-path", 200)
+    },
+    Step { name: "no such file", path: &[("path", "assets/outdated/other.js")], ..step("console-path", 404) },
     // ------------------------------------------------------------ Documentation
     step("docs-page", 200),
     step("docs-slash", 200),
