@@ -96,6 +96,14 @@ impl Deployed {
         Ok(Self { work })
     }
 
+    /// What the stack answers itself, called as functions are.
+    pub(crate) fn of_the_stack<R>(handler: impl Fn(Request) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Future<Output = Response> + Send + 'static,
+    {
+        Self { work: Work::Requests(Arc::new(move |request| Box::pin(handler(request)))) }
+    }
+
     /// Invokes the function with an event of API Gateway or of a stream, through the Lambda runtime's
     /// own deserialisation, and gives its answer as the platform gets it.
     ///

@@ -6,6 +6,7 @@ pub mod check;
 pub mod credentials;
 pub mod demo;
 pub mod description;
+mod emails;
 pub mod engine;
 pub mod export;
 pub mod functions;

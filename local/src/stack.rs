@@ -1,6 +1,7 @@
 //! The running system: engine, tables, functions and gateway.
 
 use crate::credentials::{self, Credentials, Running};
+use crate::emails::{self, Emails};
 use crate::engine::{self, Engine};
 use crate::functions::Deployed;
 use crate::gateway::Gateway;
@@ -125,6 +126,11 @@ impl Stack {
         let mut environment = functions_environment(&dynamodb_endpoint);
         environment.extend(variables.clone());
         let config = config(&template, &environment)?;
+        // An SES has what it takes; the outbox can be looked into.
+        let has_outbox = config.mail.endpoint.is_none();
+        if has_outbox {
+            environment.insert("CONSOLE_EMAILS".to_owned(), emails::PATH.to_owned());
+        }
         let store = Store::new(&config);
         engine::create_missing_tables(store.sdk(), &template).await?;
 
@@ -151,6 +157,9 @@ impl Stack {
                 let pump = Pump::start(&store, &config, stream, deployed.clone(), positions);
                 pumps.push(pump.await?);
             }
+        }
+        if has_outbox {
+            routes.extend(Emails::new(&config, &outbox)?.routes());
         }
         let (stop, stopped) = oneshot::channel();
         let gateway = tokio::spawn(Gateway::new(routes).serve(listener, stopped));

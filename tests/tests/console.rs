@@ -260,3 +260,17 @@ async fn there_is_nothing_else() {
         assert_eq!(app.send(method, path, &[], "").await.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn it_names_the_emails_where_the_stack_keeps_them() {
+    const NAMED: &str = "<meta name=\"wbcs-emails\" content=\"/local/emails\">\n";
+    let keeps = TestApp::start().await;
+    let sends = TestApp::start_set(&[("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:9")]).await;
+    let (with, without) = (get(&keeps, "/console/", &[]).await, get(&sends, "/console/", &[]).await);
+    assert_eq!((with.text.matches(NAMED).count(), without.text.matches("wbcs-emails").count()), (1, 0));
+    assert_eq!(with.text.replace(NAMED, ""), without.text);
+    assert_ne!(with.header("etag"), without.header("etag"));
+    // Nobody has the one for the other.
+    let tag = with.header("etag").unwrap();
+    assert_eq!(get(&sends, "/console/", &[("if-none-match", tag)]).await.status, 200);
+}
