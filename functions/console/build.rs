@@ -33,7 +33,9 @@ fn shell(index: &str, folder: &str, files: &Tree) -> Result<String, Box<dyn Erro
             return Err(format!("web/{INDEX} does not say where {placeholder} goes").into());
         }
     }
-    let scripts = || files.keys().filter(|name| name.ends_with(".js"));
+    // One that is no module is not preloaded as one.
+    let is_classic = |name: &str| index.contains(&format!("<script src=\"{{assets}}/{name}\">"));
+    let scripts = || files.keys().filter(|name| name.ends_with(".js") && !is_classic(name));
     let mut lines = Vec::new();
     for line in index.lines() {
         if line.contains("{preload}") {

@@ -1,57 +1,15 @@
 """A sign-up's autologin url in a real browser, on a stack of its own: with scripts, without them, and
 by keyboard. Usage: autologin.py PROGRAM [SCREENSHOTS-DIRECTORY]"""
 
-import contextlib
 import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 
-from selenium import webdriver
+from common import DESKTOP, PATIENCE, PHONE, Screens, assert_fits, browser, stack, until
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
-
-PATIENCE = 60  # seconds
-PHONE, DESKTOP = (390, 844), (1280, 800)
-
-
-@contextlib.contextmanager
-def stack(program):
-    """Starts the local stack on a free port and ends it; gives its credentials."""
-    with tempfile.TemporaryDirectory() as directory:
-        arguments = [program, "--memory", "--port", "0", "--data-dir", directory, "--log", "off"]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert any(line.startswith("Ready") for line in process.stdout), "the stack did not start"
-                yield json.loads((pathlib.Path(directory) / "credentials.json").read_text())
-            finally:
-                process.terminate()
-
-
-@contextlib.contextmanager
-def browser(scripts=True, dark=False, size=DESKTOP):
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    if not scripts:
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    try:
-        driver.set_page_load_timeout(PATIENCE)
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        yield driver
-    finally:
-        driver.quit()
 
 
 def sign_up(credentials, number, **fields):
@@ -75,23 +33,7 @@ def status(url):
 
 
 def until_heading(driver, text):
-    waiting = WebDriverWait(driver, PATIENCE, ignored_exceptions=[Exception])
-    waiting.until(lambda _: driver.find_element(By.TAG_NAME, "h1").text == text, f"no page {text!r}")
-
-
-def assert_fits(driver, width):
-    """Nothing is wider than the screen."""
-    metrics = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})
-    assert metrics["cssContentSize"]["width"] <= width, metrics
-
-
-class Screens:
-    def __init__(self, directory):
-        self.directory = directory
-
-    def take(self, driver, name):
-        if self.directory:
-            driver.save_screenshot(str(self.directory / f"{name}.png"))
+    until(driver, lambda: driver.find_element(By.TAG_NAME, "h1").text == text, f"no page {text!r}")
 
 
 def with_scripts(credentials, screens):

@@ -4,14 +4,12 @@ policy keeps nothing out that it needs, and it calls the API with a pasted token
 import json
 import sys
 
-from autologin import DESKTOP, PATIENCE, PHONE, assert_fits, browser, stack
+from common import DESKTOP, PHONE, assert_fits, browser, stack, until
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 
 def first(driver, selector):
-    waiting = WebDriverWait(driver, PATIENCE, ignored_exceptions=[Exception])
-    return waiting.until(lambda _: driver.find_element(By.CSS_SELECTOR, selector), f"no {selector}")
+    return until(driver, lambda: driver.find_element(By.CSS_SELECTOR, selector), f"no {selector}")
 
 
 def press(driver, selector):
