@@ -1,7 +1,9 @@
-//! For build scripts of functions that serve files: reads the files, compresses them, gives them entity tags
-//! and content types, and writes the table that `shared::files` serves from.
+//! For build scripts of functions that serve files: reads the files, joins them, compresses them, gives them
+//! entity tags and content types, and writes the table that `shared::files` serves from.
 
 #![allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+
+pub mod bundle;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

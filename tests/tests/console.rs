@@ -1,9 +1,6 @@
 //! `GET /console/` and what belongs to it: the page, its files, and the headers that fence it in.
 
 use hyper::Method;
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 use tests::{Answer, TestApp};
 
 /// On every answer of the function, to the letter.
@@ -33,27 +30,6 @@ async fn get(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
     }
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path}");
     answer
-}
-
-/// The files that the console is made of, by their paths below its folder.
-fn sources() -> BTreeMap<String, Vec<u8>> {
-    fn grow(found: &mut BTreeMap<String, Vec<u8>>, root: &Path, folder: &Path) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_str().unwrap().starts_with('.') {
-                continue;
-            } else if path.is_dir() {
-                grow(found, root, &path);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                found.insert(name, fs::read(&path).unwrap());
-            }
-        }
-    }
-    let web = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../functions/console/web");
-    let mut found = BTreeMap::new();
-    grow(&mut found, &web, &web);
-    found
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -154,35 +130,28 @@ async fn the_page_names_files_of_its_own_only_and_runs_and_styles_nothing_itself
         }
     }
     assert!(named >= 4, "{named}");
-    for placeholder in ["{assets}", "{preload}", "{emails}"] {
+    for placeholder in ["{assets}", "{emails}"] {
         assert!(!shell.contains(placeholder), "{placeholder}");
-    }
-    for name in sources().keys().filter(|name| name.ends_with(".js")) {
-        let link = format!("<link rel=\"modulepreload\" href=\"{folder}/{name}\">");
-        // The one that runs before the page is painted is no module.
-        let is_module = name != "theme.js";
-        assert_eq!(shell.matches(&link).count(), usize::from(is_module), "{name}");
     }
 }
 
 #[tokio::test]
-async fn every_file_is_served_as_it_is_and_kept_for_ever() {
+async fn a_visit_is_five_requests_and_the_next_one_is_one() {
     let app = TestApp::start().await;
-    let folder = folder(&get(&app, "/console/", &[]).await.text);
-    let sources = sources();
-    for name in ["index.html", "main.js", "styles/base.css", "icon.svg"] {
-        assert!(sources.contains_key(name), "{name}");
-    }
-    for (name, source) in sources.iter().filter(|(name, _)| *name != "index.html") {
+    let shell = get(&app, "/console/", &[]).await.text;
+    let folder = folder(&shell);
+    assert_eq!(shell.matches(folder.as_str()).count(), 4, "each file is an invocation");
+    for name in ["main.js", "style.css", "theme.js", "icon.svg"] {
         let path = format!("{folder}/{name}");
-        let (parts, body) = app.send_for_bytes(Method::GET, &path, &[], "").await;
-        assert_eq!((parts.status.as_u16(), &body[..]), (200, &source[..]), "{name}");
-        let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap());
-        assert_eq!(header("content-type"), Some(content_type(name)), "{name}");
-        assert_eq!(header("cache-control"), Some(FOR_EVER), "{name}");
-        assert_eq!((header("vary"), header("content-encoding")), (Some("accept-encoding"), None), "{name}");
+        let file = get(&app, &path, &[]).await;
+        assert_eq!((file.status, file.header("cache-control")), (200, Some(FOR_EVER)), "{name}");
+        assert_eq!(file.header("content-type"), Some(content_type(name)), "{name}");
+        assert_eq!((file.header("vary"), file.header("content-encoding")), (Some("accept-encoding"), None));
+        // Neither a script nor a sheet asks for another one.
+        let asks = |line: &str| line.starts_with("import ") || line.starts_with("@import");
+        assert!(!file.text.lines().any(asks), "{name}");
 
-        let unchanged = get(&app, &path, &[("if-none-match", header("etag").unwrap())]).await;
+        let unchanged = get(&app, &path, &[("if-none-match", file.header("etag").unwrap())]).await;
         unchanged.assert(304, "");
         assert_eq!(unchanged.header("cache-control"), Some(FOR_EVER), "{name}");
     }

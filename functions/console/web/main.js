@@ -120,6 +120,8 @@ function renew() {
 }
 
 async function start() {
+  // A page that the browser had put aside may show a token that was to be shown once.
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   startToasts();
   onRefused(renew);
   if (session.token) {
