@@ -14,7 +14,7 @@ function step(most, steps) {
 }
 
 /** Every day from `from` to `to`, or every week or month where that would be too many. */
-export function bins(days, from, to) {
+function bins(days, from, to) {
   const count = Math.round((to - from) / DAY_MS) + 1;
   const unit = count <= BARS_MAX ? "day" : count <= BARS_MAX * 7 ? "week" : "month";
   const start = (at) => {

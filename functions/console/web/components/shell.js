@@ -8,7 +8,7 @@ import { themeSwitch } from "./theme-switch.js";
 const BUSY_AFTER_MS = 150;
 
 /** What there is, and which permissions show it. */
-export function areas(emails) {
+function areas(emails) {
   return [
     { items: [{ path: "", text: "Overview", needs: [] }] },
     {
