@@ -6,9 +6,7 @@ import { h, spoken } from "../lib/dom.js";
  * Fires `change`.
  */
 class ChipInput extends HTMLElement {
-  static formAssociated = true;
   #values = [];
-  #internals = this.attachInternals();
   #list = h("ul", { class: "chips" });
   #status = h("span", { role: "status", class: "spoken" });
   #box = h("input", {
@@ -98,7 +96,6 @@ class ChipInput extends HTMLElement {
   }
 
   #show() {
-    this.#internals.setFormValue(JSON.stringify(this.#values));
     this.#list.replaceChildren(
       ...this.#values.map((text, at) =>
         h(

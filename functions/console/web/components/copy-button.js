@@ -3,7 +3,7 @@ import { h, spoken } from "../lib/dom.js";
 const SHOWN_MS = 2500;
 
 /**
- * `<copy-button>`: copies its `text` property (a string, or a function that gives one). Fires `copied`.
+ * `<copy-button>`: copies its `text` property. Fires `copied`.
  * The attribute `label` names what is copied.
  */
 class CopyButton extends HTMLElement {
@@ -19,8 +19,7 @@ class CopyButton extends HTMLElement {
   }
 
   async #copy() {
-    const text = typeof this.text === "function" ? this.text() : this.text;
-    const isDone = await write(text);
+    const isDone = await write(this.text);
     this.#tell(isDone ? "Copied" : "Select the text and copy it by hand");
     if (isDone) this.dispatchEvent(new Event("copied", { bubbles: true }));
   }

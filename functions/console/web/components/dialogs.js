@@ -1,4 +1,4 @@
-import { h, replace, uniqueId } from "../lib/dom.js";
+import { h, uniqueId } from "../lib/dom.js";
 
 /**
  * A modal dialog with a heading; gives the element, which closes on Escape. Focus returns to where it was.
@@ -38,40 +38,6 @@ export function confirm({ title, body, action, isDangerous = false, cancel = "Ca
     );
     dialog(title, [h("p", {}, body), choices], {
       onclose: (value) => resolve(value === "yes"),
-    });
-  });
-}
-
-/**
- * Asks whether to delete, and deletes: the dialog stays, with the reason, where that fails.
- *
- * @returns {Promise<boolean>} whether it was deleted
- */
-export function confirmDeletion({ title, body, action, remove }) {
-  return new Promise((resolve) => {
-    let isDeleted = false;
-    const problem = h("p", { class: "alert bad", role: "alert", hidden: true });
-    const go = h("button", { type: "button", class: "danger" }, action);
-    const stop = h("button", { type: "button" }, "Cancel");
-    const element = dialog(
-      title,
-      [h("div", { class: "stack" }, h("p", {}, body), problem), h("div", { class: "actions" }, stop, go)],
-      { onclose: () => resolve(isDeleted) },
-    );
-    stop.addEventListener("click", () => element.close());
-    go.addEventListener("click", async () => {
-      if (go.getAttribute("aria-busy")) return;
-      go.setAttribute("aria-busy", "true");
-      problem.hidden = true;
-      try {
-        await remove();
-        isDeleted = true;
-        element.close();
-      } catch (error) {
-        replace(problem, error.message);
-        problem.hidden = false;
-      }
-      go.removeAttribute("aria-busy");
     });
   });
 }

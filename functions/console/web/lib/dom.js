@@ -1,5 +1,5 @@
 /** Attributes that are kept as properties, or a later change of them would not be seen. */
-const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "indeterminate"]);
+const PROPERTIES = new Set(["value", "checked", "hidden"]);
 const SVG = "http://www.w3.org/2000/svg";
 
 /**

@@ -17,7 +17,7 @@ export function field({ name, label, control, hint, isOptional = false, check, e
   if (!isOptional && input.tagName !== "FIELDSET") input.setAttribute("aria-required", "true");
   const root = h(
     "div",
-    { class: "field", dataset: { field: name } },
+    { class: "field" },
     h("label", { for: ids.input }, label, isOptional ? h("span", { class: "optional" }, " optional") : null),
     hint ? h("p", { class: "hint", id: ids.hint }, hint) : null,
     control,
@@ -43,7 +43,7 @@ export function field({ name, label, control, hint, isOptional = false, check, e
 }
 
 /** A group of check boxes with a legend, and an error of its own. */
-export function checks({ name, label, hint, groups, check }) {
+export function checks({ name, label, hint, groups }) {
   const error = h("p", { class: "error", id: uniqueId("error") });
   const boxes = new Map();
   const shown = groups.map(({ title, options }) =>
@@ -66,7 +66,7 @@ export function checks({ name, label, hint, groups, check }) {
   );
   const root = h(
     "fieldset",
-    { class: "field", dataset: { field: name }, "aria-describedby": error.id },
+    { class: "field", "aria-describedby": error.id },
     h("legend", {}, label),
     hint ? h("p", { class: "hint" }, hint) : null,
     h("div", { class: "groups" }, shown),
@@ -75,7 +75,6 @@ export function checks({ name, label, hint, groups, check }) {
   return {
     name,
     root,
-    check,
     focus: () => boxes.values().next().value.focus(),
     get values() {
       return [...boxes].filter(([, box]) => box.checked).map(([value]) => value);
@@ -126,9 +125,10 @@ export function form({ fields, content, action, busy, cancel, submit, doubt, ext
       await submit();
     } catch (error) {
       showError(error, fields, problem, doubt);
+    } finally {
+      button.removeAttribute("aria-busy");
+      button.textContent = action;
     }
-    button.removeAttribute("aria-busy");
-    button.textContent = action;
   });
 
   return {
@@ -168,7 +168,7 @@ function showError(error, fields, problem, doubt) {
 }
 
 /** `whitelist[0] must be …` beside the whitelist: `“10.0.0.x” must be …`. */
-function besideField(error, { control }) {
+export function besideField(error, { control }) {
   const rest = error.message.slice(error.message.indexOf(" must ") + 1);
   const entry = error.entry === null ? null : control?.values?.[error.entry];
   return entry ? `“${entry}” ${rest}.` : `${rest[0].toUpperCase()}${rest.slice(1)}.`;

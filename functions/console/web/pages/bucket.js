@@ -8,7 +8,7 @@ import { session } from "../lib/session.js";
 import { Stored, mergeList, mergeText } from "../lib/stored.js";
 import { leadsOverTime, leadsPerStatus } from "../components/charts.js";
 import { copyButton } from "../components/copy-button.js";
-import { confirmDeletion } from "../components/dialogs.js";
+import { deleteRecord } from "../components/deletion.js";
 import { toast } from "../components/toasts.js";
 import "../components/chip-input.js";
 import { SOURCES_HINT } from "./bucket-add.js";
@@ -64,7 +64,7 @@ export async function bucketPage({ params, query, signal, path }) {
           mayManage ? null : [h("dt", {}, "Sources"), h("dd", {}, data(bucket.sources.join(", ") || "none"))],
         ),
       ),
-      numbers(bucket, stats, query.get("range") ?? "all", path),
+      numbers(bucket, stats, RANGES.find(([value]) => value === query.get("range"))?.[0] ?? "all", path),
       apiPanel(bucket),
       editing ? h("section", { class: "card" }, h("h2", {}, "Name and sources"), editing.element) : null,
       mayManage ? routing(bucket) : null,
@@ -78,10 +78,9 @@ function numbers(bucket, stats, range, path) {
     stats.days.filter(({ day }) => Date.parse(day) > today - days * DAY_MS).reduce((sum, { leads }) => sum + leads, 0);
   const figure = (label, value) => h("div", { class: "figure" }, h("dt", {}, label), h("dd", {}, number(value)));
   const first = stats.days.length ? Date.parse(stats.days[0].day) : today;
-  const from = range === "all" ? first : Math.max(today - (Number(range) - 1) * DAY_MS, Math.min(first, today));
+  const from = range === "all" ? first : today - (Number(range) - 1) * DAY_MS;
   const to = Math.max(today, stats.days.length ? Date.parse(stats.days.at(-1).day) : today);
-  const start = range === "all" ? first : today - (Number(range) - 1) * DAY_MS;
-  const shown = stats.days.filter(({ day }) => Date.parse(day) >= start);
+  const shown = stats.days.filter(({ day }) => Date.parse(day) >= from);
   const choices = RANGES.map(([value, text]) =>
     h(
       "a",
@@ -90,38 +89,36 @@ function numbers(bucket, stats, range, path) {
     ),
   );
   const link = (status) => (session.can("clients:view") ? href("/clients", { bucketId: bucket.id, status }) : null);
-  return [
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Leads"),
     h(
-      "section",
-      { class: "card" },
-      h("h2", {}, "Leads"),
-      h(
-        "dl",
-        { class: "figures" },
-        figure("All", stats.total),
-        figure("Today", since(1)),
-        figure("Last 7 days", since(7)),
-        figure("Last 30 days", since(30)),
-      ),
-      stats.total === 0
-        ? h(
-            "p",
-            { class: "soft" },
-            "No leads yet. Sign-ups of the affiliate arrive here by their source; see the command to register a client below.",
-          )
-        : [
-            h(
-              "div",
-              { class: "row" },
-              h("h3", {}, "Over time"),
-              h("nav", { class: "choices", "aria-label": "Time shown" }, choices),
-            ),
-            leadsOverTime(shown, start > to ? from : start, to),
-            h("h3", {}, "By status"),
-            leadsPerStatus(stats.statuses, link),
-          ],
+      "dl",
+      { class: "figures" },
+      figure("All", stats.total),
+      figure("Today", since(1)),
+      figure("Last 7 days", since(7)),
+      figure("Last 30 days", since(30)),
     ),
-  ];
+    stats.total === 0
+      ? h(
+          "p",
+          { class: "soft" },
+          "No leads yet. Sign-ups of the affiliate arrive here by their source; see the command to register a client below.",
+        )
+      : [
+          h(
+            "div",
+            { class: "row" },
+            h("h3", {}, "Over time"),
+            h("nav", { class: "choices", "aria-label": "Time shown" }, choices),
+          ),
+          leadsOverTime(shown, from, to),
+          h("h3", {}, "By status"),
+          leadsPerStatus(stats.statuses, link),
+        ],
+  );
 }
 
 function apiPanel(bucket) {
@@ -304,19 +301,13 @@ function routing(bucket) {
   );
 }
 
-async function deleteBucket(bucket) {
-  const isDeleted = await confirmDeletion({
-    title: "Delete this bucket?",
-    body: [
-      h("strong", {}, data(bucket.name)),
-      " is deleted for good. A bucket that has leads can’t be deleted: move them to another one first.",
-    ],
-    action: "Delete the bucket",
-    remove: () => api.delete("buckets", bucket.id),
+const deleteBucket = (record) =>
+  deleteRecord({
+    kind: "buckets",
+    noun: "bucket",
+    record,
+    after: " is deleted for good. A bucket that has leads can’t be deleted: move them to another one first.",
+    list: "/buckets",
   });
-  if (!isDeleted) return;
-  toast(`Deleted “${bucket.name}”`);
-  await router.go(href("/buckets"), { force: true });
-}
 
 bucketPage.needs = ["buckets:view-own", "buckets:view-all"];

@@ -1,7 +1,7 @@
 import { data, h } from "../lib/dom.js";
 import { ApiError, api } from "../lib/api.js";
 import { moment } from "../lib/format.js";
-import { field, input, select } from "../lib/forms.js";
+import { besideField, field, input, select } from "../lib/forms.js";
 import { href, router } from "../lib/router.js";
 import { session } from "../lib/session.js";
 import { empty, orNone, pager, table } from "../components/table.js";
@@ -70,8 +70,7 @@ function filterForm(filters, buckets, wrong) {
   const fields = [email, bucket, affiliate, status];
   for (const one of fields) one.control.removeAttribute("aria-required");
   const about = wrong && fields.find(({ name }) => name === wrong.field);
-  if (about)
-    about.error = `${wrong.message[wrong.message.indexOf(" must ") + 1].toUpperCase()}${wrong.message.slice(wrong.message.indexOf(" must ") + 2)}.`;
+  if (about) about.error = besideField(wrong, about);
   return h(
     "form",
     {

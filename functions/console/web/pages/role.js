@@ -1,10 +1,11 @@
-import { data, h } from "../lib/dom.js";
+import { h } from "../lib/dom.js";
 import { api } from "../lib/api.js";
 import { checks, field, form, input, leaveQuestion } from "../lib/forms.js";
 import { MODULES } from "../lib/permissions.js";
 import { href, router } from "../lib/router.js";
 import { Stored, mergeList, mergeText } from "../lib/stored.js";
-import { confirm, confirmDeletion } from "../components/dialogs.js";
+import { deleteRecord } from "../components/deletion.js";
+import { confirm } from "../components/dialogs.js";
 import { toast } from "../components/toasts.js";
 
 /** A role: a new one, or one that there is. */
@@ -75,16 +76,13 @@ async function isMeant(before, { permissions }) {
   );
 }
 
-async function deleteRole(role) {
-  const isDeleted = await confirmDeletion({
-    title: "Delete this role?",
-    body: [h("strong", {}, data(role.name)), " is deleted for good. A role that tokens have can’t be deleted."],
-    action: "Delete the role",
-    remove: () => api.delete("roles", role.id),
+const deleteRole = (record) =>
+  deleteRecord({
+    kind: "roles",
+    noun: "role",
+    record,
+    after: " is deleted for good. A role that tokens have can’t be deleted.",
+    list: "/security/roles",
   });
-  if (!isDeleted) return;
-  toast(`Deleted “${role.name}”`);
-  await router.go(href("/security/roles"), { force: true });
-}
 
 rolePage.needs = ["security:manage"];

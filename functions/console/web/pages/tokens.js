@@ -1,10 +1,9 @@
 import { data, h, spoken } from "../lib/dom.js";
 import { api } from "../lib/api.js";
 import { moment } from "../lib/format.js";
-import { href, router } from "../lib/router.js";
-import { confirmDeletion } from "../components/dialogs.js";
+import { href } from "../lib/router.js";
+import { deleteRecord } from "../components/deletion.js";
 import { empty, pager, some, table } from "../components/table.js";
-import { toast } from "../components/toasts.js";
 
 /** Security > Identification Tokens. */
 export async function tokensPage(place) {
@@ -105,21 +104,14 @@ export function expiry(expiresAt, show = moment) {
 }
 
 /** Deletes a token, if the operator wants to; then shows the list. */
-export async function deleteToken(token) {
-  const isDeleted = await confirmDeletion({
-    title: "Delete this token?",
-    body: [
-      "Whoever uses ",
-      h("strong", {}, data(token.name)),
-      " is refused from then on. A deleted token cannot be restored.",
-    ],
-    action: "Delete the token",
-    remove: () => api.delete("tokens", token.id),
+export const deleteToken = (record) =>
+  deleteRecord({
+    kind: "tokens",
+    noun: "token",
+    record,
+    before: "Whoever uses ",
+    after: " is refused from then on. A deleted token cannot be restored.",
+    list: "/security/tokens",
   });
-  if (!isDeleted) return;
-  toast(`Deleted “${token.name}”`);
-  if (location.pathname === href("/security/tokens")) await router.reload();
-  else await router.go(href("/security/tokens"), { force: true });
-}
 
 tokensPage.needs = ["security:manage"];
