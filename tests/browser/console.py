@@ -205,6 +205,9 @@ def published_steps(credentials, screens):
     """Security > Identification Tokens, +Add in the upper right corner, name, role, expiry, whitelist, Generate token."""
     with console(credentials) as shown:
         driver = shown.driver
+        # Moments are shown in the reader's time zone, not in the machine's.
+        driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+        driver.refresh()
         shown.see("Sign in")
         shown.sign_in("")
         shown.see("Paste a token.")
@@ -228,6 +231,7 @@ def published_steps(credentials, screens):
         shown.press("Generate token")
         assert shown.error_of("Name") == "Enter a name." and shown.error_of("Role") == "Choose a role."
         assert driver.switch_to.active_element == shown.control("Name")
+        shown.see("(UTC+05:30)")
         shown.fill("Name", "Acme Affiliates")
         shown.choose("Role", "Partner")
         shown.see("Allows: Buckets: View own.")
@@ -272,6 +276,8 @@ def published_steps(credentials, screens):
             assert part in row, (part, row)
         exact = driver.find_element(By.CSS_SELECTOR, "tbody tr time").get_attribute("title")
         ends = datetime.datetime.fromisoformat(exact.splitlines()[1])
+        local = (ends + datetime.timedelta(hours=5, minutes=30)).strftime("%-I:%M %p")
+        assert local in driver.find_element(By.CSS_SELECTOR, "tbody tr time").text.replace("\u202f", " "), (local, exact)
         assert abs(ends - datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=90)) < datetime.timedelta(hours=2)
         everything = driver.execute_script("return document.documentElement.outerHTML + JSON.stringify([{ ...sessionStorage }, { ...localStorage }, history.state])")
         assert token not in everything, "the token is nowhere any more"
