@@ -768,10 +768,12 @@ def by_keyboard(credentials, screens):
         shown.heading("Overview")
         type_(Keys.TAB)
         assert active().text == "Skip to the content", active().text
+        address = driver.current_url
         type_(Keys.ENTER)
         shown.until(lambda: active().tag_name == "main", "the link does not lead to the content")
         type_(Keys.TAB)
         assert active().text == "Roles", active().text
+        assert driver.current_url == address, "the page is not shown anew"
         # The whole navigation, in the order that is seen.
         driver.execute_script("document.querySelector('.nav a').focus()")
         order = []

@@ -55,7 +55,7 @@ export class Shell {
     this.#emails = emails;
     replace(
       root,
-      h("a", { class: "skip", href: "#main" }, "Skip to the content"),
+      h("a", { class: "skip", href: "#main", onclick: (event) => this.#skip(event) }, "Skip to the content"),
       h(
         "header",
         { class: "top" },
@@ -78,6 +78,13 @@ export class Shell {
 
   get #isOpen() {
     return this.#toggle.getAttribute("aria-expanded") === "true";
+  }
+
+  /** Without a change of address: the history would hold the page twice, and the router show it anew. */
+  #skip(event) {
+    event.preventDefault();
+    this.#main.focus();
+    this.#main.scrollIntoView();
   }
 
   #open(isOpen) {
