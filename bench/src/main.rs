@@ -1,0 +1,156 @@
+//! `cargo run -p bench --release`: builds the functions as they are deployed, runs their bootstraps against
+//! a Lambda Runtime API of its own and an embedded DynamoDB, beside programs to compare them with, and
+//! tells what each took.
+
+mod build;
+mod cpu;
+mod data;
+mod measure;
+mod report;
+mod runtime;
+mod works;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use data::Data;
+use measure::{Counts, Numbers, Samples};
+use report::Report;
+use std::io::Write;
+use std::path::PathBuf;
+use works::Group;
+
+/// Measures the built functions as Lambda runs them: cold starts, invocations, memory, size.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    /// Fewer samples, of fewer leads: a look, not figures
+    #[arg(long)]
+    quick: bool,
+    /// Measure these groups only, e.g. leads-100 sign-up
+    #[arg(long, value_name = "NAME", num_args = 1.., value_parser = GROUPS)]
+    only: Vec<String>,
+    /// Processes of each program whose first answer is measured [default: 20; quick: 5]
+    #[arg(long, value_name = "N")]
+    cold: Option<usize>,
+    /// Invocations of each program; of large works, a part of them [default: 600; quick: 90]
+    #[arg(long, value_name = "N")]
+    warm: Option<usize>,
+    /// Leads in the bucket, 10,000 to 1,200,000 [default: 100000; quick: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10_000..=1_200_000))]
+    leads: Option<u32>,
+    /// Count instructions as well, with valgrind
+    #[arg(long)]
+    instructions: bool,
+    /// Where table.md and bench.svg go [default: bench in cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+const GROUPS: [&str; 8] =
+    ["leads-1", "leads-100", "leads-5000", "pages-100", "pages-5000", "sign-up", "refused", "token"];
+
+fn main() -> std::process::ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the run is, for who waits for it.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        bail!("only Linux tells the CPU time of another process");
+    }
+    let of = |given: Option<usize>, quick, full| given.unwrap_or(if cli.quick { quick } else { full }).max(1);
+    let counts = Counts { cold: of(cli.cold, 5, 20), warm: of(cli.warm, 90, 600) };
+    let leads = of(cli.leads.map(|leads| leads as usize), 10_000, 100_000);
+    let out = cli.out.clone().map_or_else(|| Ok(build::target()?.join("bench")), anyhow::Ok)?;
+    std::fs::create_dir_all(&out)?;
+    if cli.instructions {
+        build::found("valgrind")?;
+    }
+
+    tell("building the functions and what they are compared with");
+    let built = build::all()?;
+    tell(&format!("loading {} leads", works::thousands(leads)));
+    let directory = tempfile::tempdir_in(&out)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let data = runtime.block_on(Data::start(directory.path(), leads))?;
+    let report = measure_all(cli, counts, &built, &data, &runtime);
+    runtime.block_on(data.stop());
+
+    let report = report?;
+    let text = report.markdown();
+    std::fs::write(out.join("table.md"), &text)?;
+    if let Some(plot) = report.plot() {
+        std::fs::write(out.join("bench.svg"), plot)?;
+    }
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn measure_all(
+    cli: &Cli,
+    counts: Counts,
+    built: &build::Built,
+    data: &Data,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Report> {
+    let mut groups = works::groups(data, &built.programs(data)?)?;
+    groups.retain(|group| cli.only.is_empty() || cli.only.iter().any(|name| name == group.name));
+    let mut report = Report {
+        title: format!(
+            "{} cold starts and {} invocations of each, of a bucket of {} leads.",
+            counts.cold,
+            counts.warm,
+            works::thousands(data.leads)
+        ),
+        machine: build::machine(),
+        skipped: built.skipped.clone(),
+        ..Report::default()
+    };
+    for (name, file) in &built.bootstraps {
+        let (file, package) = build::sizes(file)?;
+        report.sizes.push((name, file, package));
+    }
+    let numbers = Numbers::default();
+    for group in groups {
+        tell(&format!("measuring {}", group.name));
+        let mut samples = numbers.run(&group, counts).with_context(|| group.name)?;
+        if group.capacity {
+            measure_capacity(&numbers, &group, &mut samples, data, runtime)?;
+        }
+        if cli.instructions && group.cold && group.base == "naive" {
+            for case in group.cases.iter().filter(|case| case.program.arguments.is_empty()) {
+                tell(&format!("counting instructions of {}, {}", group.name, case.label));
+                let millions = numbers.instructions(case).with_context(|| case.label.clone())?;
+                report.instructions.push((group.name, case.label.clone(), millions));
+            }
+        }
+        report.groups.push((group, samples));
+    }
+    Ok(report)
+}
+
+fn measure_capacity(
+    numbers: &Numbers,
+    group: &Group,
+    samples: &mut [Samples],
+    data: &Data,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<()> {
+    let address = data.address()?;
+    for (case, samples) in group.cases.iter().zip(samples) {
+        samples.capacity = Some(runtime.block_on(numbers.capacity(case, address))?);
+    }
+    Ok(())
+}
