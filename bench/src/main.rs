@@ -5,6 +5,7 @@
 mod build;
 mod cpu;
 mod data;
+mod front;
 mod measure;
 mod report;
 mod runtime;
@@ -13,6 +14,7 @@ mod works;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use data::Data;
+use front::Front;
 use measure::{Counts, Numbers, Samples};
 use report::Report;
 use std::io::Write;
@@ -46,8 +48,8 @@ struct Cli {
     out: Option<PathBuf>,
 }
 
-const GROUPS: [&str; 8] =
-    ["leads-1", "leads-100", "leads-5000", "pages-100", "pages-5000", "sign-up", "refused", "token"];
+const GROUPS: [&str; 9] =
+    ["leads-1", "leads-100", "leads-5000", "pages-100", "pages-5000", "sign-up", "tls", "refused", "token"];
 
 fn main() -> std::process::ExitCode {
     match run(&Cli::parse()) {
@@ -83,7 +85,8 @@ fn run(cli: &Cli) -> Result<()> {
     let directory = tempfile::tempdir_in(&out)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = runtime.block_on(Data::start(directory.path(), leads))?;
-    let report = measure_all(cli, counts, &built, &data, &runtime);
+    let front = runtime.block_on(Front::start(data.address()?, directory.path()))?;
+    let report = measure_all(cli, counts, &built, &data, &front, &runtime);
     runtime.block_on(data.stop());
 
     let report = report?;
@@ -103,9 +106,10 @@ fn measure_all(
     counts: Counts,
     built: &build::Built,
     data: &Data,
+    front: &Front,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Report> {
-    let mut groups = works::groups(data, &built.programs(data)?)?;
+    let mut groups = works::groups(data, &built.programs(data)?, front)?;
     groups.retain(|group| cli.only.is_empty() || cli.only.iter().any(|name| name == group.name));
     let mut report = Report {
         title: format!(
@@ -129,7 +133,7 @@ fn measure_all(
         if group.capacity {
             measure_capacity(&numbers, &group, &mut samples, data, runtime)?;
         }
-        if cli.instructions && group.cold && group.base == "naive" {
+        if cli.instructions && ["leads-100", "sign-up"].contains(&group.name) {
             for case in group.cases.iter().filter(|case| case.program.arguments.is_empty()) {
                 tell(&format!("counting instructions of {}, {}", group.name, case.label));
                 let millions = numbers.instructions(case).with_context(|| case.label.clone())?;

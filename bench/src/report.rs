@@ -67,7 +67,12 @@ impl Report {
                 0.36,
                 self.ratio(leads, (leads.0, "naive"), cold),
             ),
-            target("the same: CPU / hello", 1.5, self.ratio(leads, (leads.0, "hello"), cold)),
+            target(
+                "the same over TLS: CPU / naive",
+                0.15,
+                self.ratio(("tls", "leads"), ("tls", "naive"), cold),
+            ),
+            target("the same without TLS: CPU / hello", 1.5, self.ratio(leads, (leads.0, "hello"), cold)),
             target("leads by 100 emails: CPU / naive", 0.55, self.ratio(leads, (leads.0, "naive"), warm)),
             target("the same: instructions / naive", 0.60, instructions()),
             target("peak memory of leads, signup and token, MB", 8.0, largest(memory.collect())),

@@ -1,6 +1,7 @@
 //! What is measured: events, what their answers have to be, and what is compared with what.
 
 use crate::data::{self, AFFILIATE, BUCKET, Data, REGISTERING, SOURCES};
+use crate::front::Front;
 use crate::runtime::{Check, Program};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ impl Programs {
 }
 
 /// Everything that is measured.
-pub(crate) fn groups(data: &Data, programs: &Programs) -> Result<Vec<Group>> {
+pub(crate) fn groups(data: &Data, programs: &Programs, front: &Front) -> Result<Vec<Group>> {
     let mut groups = Vec::new();
     for (name, title, count, share, cold) in [
         ("leads-1", "Leads by one email", 1, 1, false),
@@ -122,6 +123,9 @@ pub(crate) fn groups(data: &Data, programs: &Programs) -> Result<Vec<Group>> {
         share: 1,
         cases: programs.compared("signup", &event, &answers(200, "\"id\""))?,
     });
+    if let Some(leads) = groups.iter().find(|group| group.name == "leads-100") {
+        groups.push(over_tls(leads, front));
+    }
     groups.push(refused(data, programs)?);
     let event = self::event("GET", "/api/public/token", "authorization", &data.partner, &[], None);
     let own = Case {
@@ -170,6 +174,16 @@ fn pages(data: &Data, programs: &Programs, name: &'static str, limit: usize, sha
         share,
         cases,
     })
+}
+
+/// The same work through a TLS front; without the program that calls nobody.
+fn over_tls(group: &Group, front: &Front) -> Group {
+    let mut cases = group.cases.clone();
+    cases.retain(|case| case.label != "hello");
+    for case in &mut cases {
+        case.program.environment.extend(front.environment());
+    }
+    Group { name: "tls", title: format!("{} over TLS", group.title), cases, ..*group }
 }
 
 fn refused(data: &Data, programs: &Programs) -> Result<Group> {

@@ -25,7 +25,8 @@ async fn answer(db: &Client, table: &str, request: Request) -> Result<Response<B
 }
 
 async fn leads(db: &Client, table: &str, body: &Value) -> Result<Value, Error> {
-    let emails: Vec<&str> = body["emails"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let emails: Vec<&str> =
+        body["emails"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut found = Map::new();
     for some in emails.chunks(BATCH) {
         let key = |email: &&str| HashMap::from([("pk".to_owned(), AttributeValue::S(format!("E#{email}")))]);
