@@ -18,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) instructions: Vec<(&'static str, String, f64)>,
 }
 
+/// What is shown of a case.
+type Figure = fn(&Samples) -> f64;
+
 /// A figure that was aimed at, and what was found; `None` where it was not measured.
 struct Target {
     what: &'static str,
@@ -32,7 +35,7 @@ impl Report {
     }
 
     /// A value of a case in terms of that of another one.
-    fn ratio(&self, one: (&str, &str), other: (&str, &str), of: fn(&Samples) -> f64) -> Option<f64> {
+    fn ratio(&self, one: (&str, &str), other: (&str, &str), of: Figure) -> Option<f64> {
         let ratio = of(self.samples(one.0, one.1)?) / of(self.samples(other.0, other.1)?);
         ratio.is_finite().then_some(ratio)
     }
@@ -51,15 +54,12 @@ impl Report {
             (values.len() == FUNCTIONS.len()).then(|| values.into_iter().fold(0.0, f64::max))
         };
         let packages = self.sizes.iter().filter(|(name, _, _)| FUNCTIONS.contains(name));
-        #[allow(clippy::cast_precision_loss)]
         let packages = packages.map(|(_, _, package)| *package as f64 / 1024.0).collect();
         let memory = [leads, ("sign-up", "signup"), ("token", "token")];
         let memory = memory.iter().filter_map(|(group, label)| Some(self.samples(group, label)?.memory));
         let deepest = self.groups.iter().find(|(group, _)| group.name == "pages-100");
         let deepest = deepest.and_then(|(group, _)| Some(group.cases.get(2)?.label.clone()));
-        let page = |of: fn(&Samples) -> f64| {
-            self.ratio(("pages-100", deepest.as_deref()?), ("pages-100", "offset 0"), of)
-        };
+        let page = |of: Figure| self.ratio(("pages-100", deepest.as_deref()?), ("pages-100", "offset 0"), of);
         let instructions = || Some(self.instructions_of("leads")? / self.instructions_of("naive")?);
         vec![
             target(
@@ -132,7 +132,7 @@ impl Report {
     /// A plot of what is compared with the baselines; `None` where none of it was measured.
     pub(crate) fn plot(&self) -> Option<String> {
         let shown = self.groups.iter().filter(|(group, _)| group.cold && group.base == "naive");
-        let panels: [(&str, fn(&Samples) -> f64); 3] = [
+        let panels: [(&str, Figure); 3] = [
             ("CPU of a cold start, ms", cold),
             ("CPU of an invocation, ms", |samples| warm(samples) / 1000.0),
             ("peak memory, MB", |samples| samples.memory),
@@ -161,7 +161,6 @@ impl Report {
                         body,
                         r#"<rect x="{left}" y="{y}" width="{width:.1}" height="16" class="{class}"/>"#
                     );
-                    #[allow(clippy::cast_precision_loss)]
                     let end = left as f64 + width + 6.0;
                     let _ =
                         writeln!(body, r#"<text x="{end:.1}" y="{}">{}</text>"#, y + 13, significant(value));
@@ -191,7 +190,6 @@ fn read(samples: &Samples) -> f64 {
     samples.capacity.map_or(f64::NAN, |(_, read)| read)
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn rounds(samples: &Samples) -> f64 {
     samples.capacity.map_or(f64::NAN, |(rounds, _)| rounds as f64)
 }
@@ -228,15 +226,13 @@ fn table(text: &mut String, group: &Group, all: &[Samples]) {
     let rules = heads.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }.to_owned());
     row(text, &rules.collect::<Vec<_>>());
     for (case, samples) in group.cases.iter().zip(all) {
-        let ratio = |of: fn(&Samples) -> f64| {
-            base.map_or_else(|| "–".to_owned(), |base| format!("{:.2}", of(samples) / of(base)))
-        };
+        let ratio =
+            |of: Figure| base.map_or_else(|| "–".to_owned(), |base| format!("{:.2}", of(samples) / of(base)));
         let mut cells = vec![case.label.clone()];
         if group.cold {
             let wall = significant(median(&samples.cold_wall));
             cells.extend([significant(cold(samples)), ratio(cold), wall]);
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let cpu = thousands(warm(samples).round() as usize);
         let latency = |part| significant(quantile(&samples.latency, part));
         cells.extend([cpu, ratio(warm), latency(0.5), latency(0.99), format!("{:.1}", samples.memory)]);
