@@ -3,11 +3,11 @@
 use crate::cpu;
 use crate::runtime::{Process, Program};
 use crate::works::{Case, Group};
+use ::tests::proxy::Proxy;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tests::proxy::Proxy;
 
 /// How often warm processes take turns.
 const ROUNDS: usize = 3;
