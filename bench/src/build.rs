@@ -4,7 +4,6 @@ use crate::data::Data;
 use crate::runtime::Program;
 use crate::works::Programs;
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -160,14 +159,12 @@ pub(crate) fn machine() -> Vec<(&'static str, String)> {
         text.filter(|text| !text.is_empty()).unwrap_or_else(|| "none".to_owned())
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    BTreeMap::from([
+    vec![
         ("Processor", format!("{}, {cores} cores", first("/proc/cpuinfo", "model name"))),
         ("Memory", first("/proc/meminfo", "MemTotal")),
         ("Kernel", told("uname", &["-srm"])),
         ("Rust", told("rustc", &["--version"])),
         ("Node", told("node", &["--version"])),
         ("Python", told("python3", &["--version"])),
-    ])
-    .into_iter()
-    .collect()
+    ]
 }

@@ -121,11 +121,15 @@ impl Numbers {
         for _ in 0..3 {
             tokio::task::block_in_place(|| self.invoke(&mut process, case))?;
             let event = case.event.text(self.next()).into_owned();
-            // On a thread of its own: the proxy holds answers back, and releases them on this one.
-            let invocation = tokio::task::spawn_blocking(move || {
-                let answer = process.invoke(&event);
-                (process, answer)
-            });
+            // On a thread of its own: the proxy holds answers back, and releases them on this one. Begun
+            // by the proxy, once it counts.
+            let invocation = async move {
+                let work = move || {
+                    let answer = process.invoke(&event);
+                    (process, answer)
+                };
+                tokio::task::spawn_blocking(work).await
+            };
             let (ended, measured) = proxy.measure(invocation).await;
             let (returned, answer) = ended?;
             process = returned;

@@ -81,6 +81,7 @@ impl Process {
                 ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
                 ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/bench"),
                 ("AWS_LAMBDA_LOG_STREAM_NAME", "bench"),
+                ("AWS_DEFAULT_REGION", "eu-west-1"),
                 ("LANG", "en_US.UTF-8"),
                 ("PATH", "/usr/local/bin:/usr/bin:/bin"),
                 ("TZ", ":UTC"),
