@@ -58,6 +58,8 @@ pub struct App {
     pub buckets: leads::Buckets,
     /// Who was served which leads a moment ago.
     pub served: leads::Served,
+    /// Where pages of leads began.
+    pub places: leads::Places,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
             traders_room: config.traders_room.clone(),
             buckets: leads::Buckets::default(),
             served: leads::Served::default(),
+            places: leads::Places::default(),
             store,
         }
     }

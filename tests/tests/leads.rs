@@ -2,9 +2,13 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use hyper::Method;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use shared::model::{Client, ClientId, Permission, Timestamp, TokenId};
+use shared::model::{BucketId, Client, ClientId, Permission, Timestamp, TokenId};
 use shared::secret::Token;
+use shared::store::ChangeClient;
 use tests::{Answer, TestApp, TokenSpec, UNAUTHORIZED, encoded, new_client};
 
 const AFFILIATE: &str = "1234567890";
@@ -706,6 +710,62 @@ async fn paging_meets_every_lead_once_while_new_ones_arrive() {
             assert_eq!(met, emails(&clients), "{paging:?} {query}");
             assert!(clients.len() > 35);
         }
+    }
+}
+
+/// An instance remembers where pages began; leads that come and go before them move them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_by_offset_is_right_wherever_it_was_before() {
+    let mut rng = StdRng::seed_from_u64(0x0ff5e7);
+    let (app, token) = start().await;
+    // Cells of few leads, and one of many.
+    let moments = (0..400).map(|at| at * 600_000).chain((0..500).map(|at| 400 * 600_000 + at * 7_000));
+    let mut here: Vec<Client> = moments
+        .enumerate()
+        .map(|(at, moment)| lead(&format!("lead{at}@example.com"), BUCKET, NEW_YEAR_2021 + moment))
+        .collect();
+    app.store_clients(&here).await;
+    let (mut elsewhere, mut arrived) = (Vec::new(), 0);
+    for round in 0..60 {
+        for _ in 0..4 {
+            let offset = *[3, 120, 390, 410, 700, 885].choose(&mut rng).unwrap();
+            let mut next = json!({ "offset": offset, "limit": 10 });
+            // The page, and those behind it.
+            for place in [offset, offset + 10, offset + 20] {
+                let answer = app.leads(&token, BUCKET, AFFILIATE, &next).await;
+                let place = place.min(here.len());
+                let page = &here[place..here.len().min(place + 10)];
+                assert_eq!(answer.keys(), emails(page), "round {round}, offset {place}");
+                assert_eq!(answer.header("x-total-count"), Some(here.len().to_string().as_str()));
+                let Some(offset) = answer.header("x-next-offset") else { break };
+                next = json!({ "offset": offset.parse::<u64>().unwrap(), "limit": 10 });
+            }
+        }
+        // WHEN a lead leaves for another bucket, comes back, or is new
+        let (from, bucket) = match rng.random_range(0..3) {
+            0 => (&mut here, SECOND_BUCKET),
+            1 if !elsewhere.is_empty() => (&mut elsewhere, BUCKET),
+            _ => {
+                let moment = NEW_YEAR_2021 + rng.random_range(0..400 * 600_000);
+                let new = lead(&format!("arrival{arrived}@example.com"), BUCKET, moment);
+                app.store_clients(std::slice::from_ref(&new)).await;
+                arrived += 1;
+                here.push(new);
+                here.sort_by_key(|client| (client.created_date, client.id.as_str().to_owned()));
+                continue;
+            }
+        };
+        let client = from.swap_remove(rng.random_range(0..from.len()));
+        let stored = app.store().client(&client.id).await.unwrap().unwrap();
+        let moved = Client { bucket_id: BucketId::parse(bucket), ..stored.value.clone() };
+        let changed = app.store().change_client(&stored, &moved).await.unwrap();
+        assert!(matches!(changed, ChangeClient::Changed(_)), "{changed:?}");
+        if bucket == BUCKET {
+            here.push(client)
+        } else {
+            elsewhere.push(client)
+        }
+        here.sort_by_key(|client| (client.created_date, client.id.as_str().to_owned()));
     }
 }
 

@@ -1,12 +1,14 @@
 //! Pages of a list: finding the place where a page begins, and reading on from there.
 
 use super::{Found, Search};
+use crate::App;
 use crate::model::Timestamp;
-use crate::store::counters::{self, CELL_MS};
+use crate::store::counters::{self, CELL_MS, Seconds};
 use crate::store::{Order, PlacedLead, Store, StoreError, keys};
 use futures_util::future::{OptionFuture, join, join3, try_join_all};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 
 /// Reading and dropping this many leads is cheaper than another look at counters.
 const SKIP_MAX: u64 = 300;
@@ -14,6 +16,52 @@ const SKIP_MAX: u64 = 300;
 const CHUNK_MAX: u64 = 5001;
 /// By how much calls grow after one that did not suffice, because leads of it were dropped.
 const GROWTH: u64 = 4;
+
+/// Where an offset of a list lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// The cell that it is in.
+    cell: i64,
+    /// Whether the cell's seconds were asked, because it holds many leads.
+    by_seconds: bool,
+    /// The moment to read from.
+    start: i64,
+    /// How many leads to drop from there.
+    skip: u64,
+}
+
+/// What counters say of an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lies {
+    At(Place),
+    /// In this cell; its seconds have to be asked.
+    Within(i64),
+    PastTheEnd,
+}
+
+/// Where offsets lay that this instance was asked for, and those that follow them. A page that is asked
+/// for again, or that comes next, is read from there beside the counters that decide whether it is there
+/// still: whoever pages by offset then waits for one round a page. Where it is not, it is read again.
+#[derive(Debug, Default)]
+pub struct Places(Mutex<HashMap<([u8; 32], u64), Place>>);
+
+impl Places {
+    const MAX: usize = 1000;
+
+    fn get(&self, search: &Search<'_>) -> Option<Place> {
+        let key = (search.fingerprint, search.query.offset);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+
+    fn note(&self, search: &Search<'_>, offset: u64, lies: Lies) {
+        let Lies::At(place) = lies else { return };
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= Self::MAX {
+            places.clear();
+        }
+        places.insert((search.fingerprint, offset), place);
+    }
+}
 
 /// Counts of a list within a range of moments.
 #[derive(Debug)]
@@ -40,7 +88,7 @@ impl Search<'_> {
         self.source_list.as_ref().unwrap_or(&self.list)
     }
 
-    pub(super) async fn by_list(&self, store: &Store) -> Result<Found, StoreError> {
+    pub(super) async fn by_list(&self, app: &App) -> Result<Found, StoreError> {
         let filters = &self.query.filters;
         let (Some(created), Some(updated)) =
             (filters.created.bounds(), filters.updated.unwrap_or_default().bounds())
@@ -48,37 +96,59 @@ impl Search<'_> {
             return Ok(Found { total: Some(0), ..Found::default() });
         };
         match (&filters.updated, &filters.statuses) {
-            (None, None) => self.by_created(store, created).await,
+            (None, None) => self.by_created(app, created).await,
             (None, Some(statuses)) => {
                 let lists = statuses.iter().map(|status| keys::status_list(&self.list, status));
                 let streams = lists.map(|list| self.stream(Order::StatusCreated, list, &created)).collect();
-                self.read_on(store, streams).await
+                self.read_on(&app.store, streams).await
             }
             (Some(_), _) => {
                 let stream = self.stream(self.order(), self.own_list().to_owned(), &updated);
-                self.read_on(store, vec![stream]).await
+                self.read_on(&app.store, vec![stream]).await
             }
         }
     }
 
     /// Pages by creation: counters tell the total, and where an offset lies.
-    async fn by_created(&self, store: &Store, range: RangeInclusive<i64>) -> Result<Found, StoreError> {
-        let mut stream = self.stream(self.order(), self.own_list().to_owned(), &range);
-        let want = self.query.limit + 1;
+    async fn by_created(&self, app: &App, range: RangeInclusive<i64>) -> Result<Found, StoreError> {
+        let (store, want) = (&app.store, self.query.limit + 1);
+        let stream = self.stream(self.order(), self.own_list().to_owned(), &range);
+        let read_at = |place: Place| {
+            let first = keys::before_moment(place.start);
+            read(store, Stream { first, ..stream.clone() }, place.skip, want)
+        };
         let from_start = self.after.is_some() || self.query.offset == 0;
-        let early: OptionFuture<_> = from_start.then(|| read(store, stream.clone(), 0, want)).into();
-        let (counted, early) = join(self.counted(store, &range), early).await;
+        let guess = if from_start { None } else { app.places.get(self) };
+        let early: OptionFuture<_> = match guess {
+            _ if from_start => Some(read(store, stream.clone(), 0, want)),
+            guess => guess.map(read_at),
+        }
+        .into();
+        let seconds: OptionFuture<_> =
+            guess.filter(|place| place.by_seconds).map(|place| self.seconds(store, place.cell)).into();
+        let (counted, early, seconds) = join3(self.counted(store, &range), early, seconds).await;
         let counted = counted?;
         let total: u64 = counted.cells.values().sum();
-        let mut leads = match early {
-            Some(leads) => leads?,
-            None => match self.place(store, &counted, &range).await? {
-                None => Vec::new(),
-                Some((start, skip)) => {
-                    stream.first = keys::before_moment(start);
-                    read(store, stream, skip, want).await?
-                }
-            },
+        let mut leads = if from_start {
+            early.transpose()?.unwrap_or_default()
+        } else {
+            let mut seconds = seconds.transpose()?;
+            let mut lies = self.lies(&counted, &range, self.query.offset, seconds.as_ref());
+            if let Lies::Within(cell) = lies {
+                seconds = Some(self.seconds(store, cell).await?);
+                lies = self.lies(&counted, &range, self.query.offset, seconds.as_ref());
+            }
+            let leads = match (lies, early) {
+                (Lies::At(place), Some(early)) if guess == Some(place) => early?,
+                (Lies::At(place), _) => read_at(place).await?,
+                (Lies::Within(_) | Lies::PastTheEnd, _) => Vec::new(),
+            };
+            app.places.note(self, self.query.offset, lies);
+            if leads.len() > self.query.limit {
+                let next = self.query.offset + self.query.limit as u64;
+                app.places.note(self, next, self.lies(&counted, &range, next, seconds.as_ref()));
+            }
+            leads
         };
         let more = leads.len() > self.query.limit;
         leads.truncate(self.query.limit);
@@ -87,24 +157,31 @@ impl Search<'_> {
         Ok(Found { leads, more, total: Some(total.max(seen)), missing: None })
     }
 
-    /// The moment to read from for the query's offset, and how many leads to drop from there;
-    /// `None` past the end.
-    async fn place(
+    /// Where an offset lies, as far as the counters tell that were read.
+    fn lies(
         &self,
-        store: &Store,
         counted: &Counted,
         range: &RangeInclusive<i64>,
-    ) -> Result<Option<(i64, u64)>, StoreError> {
-        let Some((cell, skip)) = counters::locate(&counted.cells, self.query.offset) else { return Ok(None) };
+        offset: u64,
+        seconds: Option<&(i64, Seconds)>,
+    ) -> Lies {
+        let Some((cell, skip)) = counters::locate(&counted.cells, offset) else { return Lies::PastTheEnd };
         let first = cell == counters::cell_of(*range.start());
         if skip > SKIP_MAX {
+            let Some((_, seconds)) = seconds.filter(|(of, _)| *of == cell) else { return Lies::Within(cell) };
             let rank = if first { skip + counted.before } else { skip };
-            let seconds = store.seconds(self.own_list(), cell, counters::cell_start(cell + 1) - 1).await?;
             if let Some((second, skip)) = counters::locate(&seconds.0, rank) {
-                return Ok(Some((second * 1000, skip)));
+                return Lies::At(Place { cell, by_seconds: true, start: second * 1000, skip });
             }
         }
-        Ok(Some((if first { *range.start() } else { counters::cell_start(cell) }, skip)))
+        let start = if first { *range.start() } else { counters::cell_start(cell) };
+        Lies::At(Place { cell, by_seconds: false, start, skip })
+    }
+
+    /// The seconds of a whole cell.
+    async fn seconds(&self, store: &Store, cell: i64) -> Result<(i64, Seconds), StoreError> {
+        let end = counters::cell_start(cell + 1) - 1;
+        Ok((cell, store.seconds(self.own_list(), cell, end).await?))
     }
 
     /// Counts the range: whole cells from the months' counters, the ends from those of seconds,

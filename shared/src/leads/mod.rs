@@ -12,6 +12,7 @@ use crate::model::{Bucket, BucketId, KeyBy, Keys, LeadsQuery, TokenId};
 use crate::store::{PlacedLead, Store, StoreError, keys};
 use cursor::Cursor;
 use lambda_http::Request;
+pub use listing::Places;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ async fn answer(
     let expected = app.served.take(presented.token_id(), path);
     let early = async {
         match &search {
-            Ok(Some(search)) if expected => Some(search.run(&app.store).await),
+            Ok(Some(search)) if expected => Some(search.run(app).await),
             _ => None,
         }
     };
@@ -86,7 +87,7 @@ async fn answer(
     app.served.note(presented.token_id(), path);
     let found = match early {
         Some(found) => found?,
-        None => search.run(&app.store).await?,
+        None => search.run(app).await?,
     };
     search.render(&found)
 }
@@ -213,10 +214,10 @@ impl<'a> Search<'a> {
         Ok(Self { query, affiliate_id: path.affiliate_id, list, source_list, fingerprint, after })
     }
 
-    async fn run(&self, store: &Store) -> Result<Found, StoreError> {
+    async fn run(&self, app: &App) -> Result<Found, StoreError> {
         match &self.query.keys {
-            Some(keys) => self.by_keys(store, keys).await,
-            None => self.by_list(store).await,
+            Some(keys) => self.by_keys(&app.store, keys).await,
+            None => self.by_list(app).await,
         }
     }
 

@@ -4,6 +4,7 @@ use super::change::unchanged;
 use super::clients::VERSION;
 use super::item::{Item, Reader, b, item, list, n, s};
 use super::transaction::{Sent, failed};
+use super::wire::{GetItem, Pairs, Query, S};
 use super::{Store, StoreError, keys};
 use crate::model::{
     NAME_MAX_CHARS, Permission, Role, RoleId, Stored, TokenId, TokenRecord, Version, Whitelist,
@@ -85,16 +86,12 @@ impl Store {
     }
 
     async fn token_item(&self, id: &TokenId) -> Result<Option<Item>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.tables.tokens)
-            .key("id", s(id.as_str()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| StoreError::of("token", &error))?;
-        Ok(found.item)
+        let request = GetItem {
+            table_name: &self.tables.tokens,
+            key: Pairs(&[("id", S(id.as_str()))]),
+            consistent_read: true,
+        };
+        self.calls.get_item.call("token", &request).await
     }
 
     /// Stores a new token: its digest in place of its text. Its role counts it, so that a role
@@ -199,7 +196,7 @@ impl Store {
     /// DynamoDB failed after all retries, or an item is malformed.
     pub async fn tokens(&self, before: Option<&str>, limit: usize) -> Result<Tokens, StoreError> {
         let answer = self
-            .client
+            .sdk()
             .query()
             .table_name(&self.tables.tokens)
             .index_name("tokens-created")
@@ -226,7 +223,7 @@ impl Store {
         let mut from = None;
         loop {
             let page = self
-                .client
+                .sdk()
                 .scan()
                 .table_name(&self.tables.tokens)
                 .consistent_read(true)
@@ -260,7 +257,7 @@ impl Store {
             None => "attribute_exists(id) AND attribute_not_exists(rev)",
         };
         let sent = self
-            .client
+            .sdk()
             .update_item()
             .table_name(&self.tables.tokens)
             .key("id", s(id.as_str()))
@@ -316,17 +313,15 @@ impl Store {
         let mut roles = Vec::new();
         let mut from = None;
         loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.tables.roles)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", s(keys::ROLES))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("roles", &error))?;
-            for stored in page.items() {
+            let request = Query {
+                table_name: &self.tables.roles,
+                key_condition_expression: "pk = :pk",
+                expression_attribute_values: Pairs(&[(":pk", S(keys::ROLES))]),
+                exclusive_start_key: from.as_deref(),
+                ..Query::default()
+            };
+            let page = self.calls.items.call("roles", &request).await?;
+            for stored in &page.items {
                 roles.push(role_from(stored)?);
             }
             from = page.last_evaluated_key;
@@ -342,7 +337,7 @@ impl Store {
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn role(&self, id: &RoleId) -> Result<Option<StoredRole>, StoreError> {
         let roles = self
-            .client
+            .sdk()
             .query()
             .table_name(&self.tables.roles)
             .key_condition_expression("pk = :pk AND id = :id")
@@ -375,7 +370,7 @@ impl Store {
             ("permissions", list(role.permissions.iter().map(Permission::as_str))),
         ]);
         let sent = self
-            .client
+            .sdk()
             .put_item()
             .table_name(&self.tables.roles)
             .set_item(Some(stored))
@@ -420,7 +415,7 @@ impl Store {
     }
 
     fn update_role(&self, role: &Role, to: &Version) -> UpdateItemFluentBuilder {
-        self.client
+        self.sdk()
             .update_item()
             .table_name(&self.tables.roles)
             .key("pk", s(keys::ROLES))
@@ -442,7 +437,7 @@ impl Store {
     /// DynamoDB failed after all retries.
     pub async fn delete_role(&self, id: &RoleId) -> Result<DeleteRole, StoreError> {
         let sent = self
-            .client
+            .sdk()
             .delete_item()
             .table_name(&self.tables.roles)
             .key("pk", s(keys::ROLES))

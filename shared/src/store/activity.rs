@@ -2,10 +2,10 @@
 //! here only.
 
 use super::item::{Item, Reader, item, n, s};
+use super::wire::{Pairs, S, UpdateItem, Value};
 use super::{Store, StoreError, keys};
 use crate::error::Refusal;
 use crate::model::{RefusedAttempt, Timestamp, TokenActivity, TokenId};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,28 +29,18 @@ impl Store {
         now: Timestamp,
         since: Timestamp,
     ) -> Result<(), StoreError> {
-        let sent = self
-            .client
-            .update_item()
-            .table_name(&self.tables.activity)
-            .key("id", s(token.as_str()))
-            .update_expression("SET lastUsedDate = :now")
-            .condition_expression("attribute_not_exists(lastUsedDate) OR lastUsedDate < :since")
-            .expression_attribute_values(":now", n(now.millis()))
-            .expression_attribute_values(":since", n(since.millis()))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(UpdateItemError::ConditionalCheckFailedException(_))
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(StoreError::of("note use", &error)),
+        let (now, since) = (n(now.millis()), n(since.millis()));
+        let request = UpdateItem {
+            table_name: &self.tables.activity,
+            key: Pairs(&[("id", S(token.as_str()))]),
+            update_expression: "SET lastUsedDate = :now",
+            condition_expression: Some("attribute_not_exists(lastUsedDate) OR lastUsedDate < :since"),
+            expression_attribute_names: None,
+            expression_attribute_values: Pairs(&[(":now", Value(&now)), (":since", Value(&since))]),
+        };
+        match self.calls.update.call("note use", &request).await {
+            Err(error) if error.is_failed_condition() => Ok(()),
+            noted => noted,
         }
     }
 
@@ -70,18 +60,17 @@ impl Store {
         let slot = crc32fast::hash(format!("{address}#{}", reason.as_str()).as_bytes()) % SLOTS;
         let attempt =
             item([("address", s(address)), ("reason", s(reason.as_str())), ("date", n(now.millis()))]);
-        self.client
-            .update_item()
-            .table_name(&self.tables.activity)
-            .key("id", s(keys::refused_attempts(token)))
-            .update_expression("SET #slot = :attempt, expiresAt = :expiry")
-            .expression_attribute_names("#slot", format!("r{slot}"))
-            .expression_attribute_values(":attempt", AttributeValue::M(attempt))
-            .expression_attribute_values(":expiry", n(now.millis() / 1000 + KEPT_SECONDS))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| StoreError::of("note refusal", &error))
+        let (attempt, slot) = (AttributeValue::M(attempt), format!("r{slot}"));
+        let expiry = n(now.millis() / 1000 + KEPT_SECONDS);
+        let request = UpdateItem {
+            table_name: &self.tables.activity,
+            key: Pairs(&[("id", S(&keys::refused_attempts(token)))]),
+            update_expression: "SET #slot = :attempt, expiresAt = :expiry",
+            condition_expression: None,
+            expression_attribute_names: Some(Pairs(&[("#slot", &slot)])),
+            expression_attribute_values: Pairs(&[(":attempt", Value(&attempt)), (":expiry", Value(&expiry))]),
+        };
+        self.calls.update.call("note refusal", &request).await
     }
 
     /// What is known of the use of these tokens.
@@ -95,7 +84,7 @@ impl Store {
         let tokens: Vec<&TokenId> = tokens.into_iter().collect();
         let both = tokens.iter().flat_map(|token| [token.to_string(), keys::refused_attempts(token)]);
         let wanted = both.map(|id| item([("id", s(id))])).collect();
-        let found = self.batch_get("token activity", &self.tables.activity, wanted, None).await?;
+        let found = self.batch_get("token activity", &self.tables.activity, wanted).await?;
         let mut known: HashMap<TokenId, TokenActivity> =
             tokens.into_iter().map(|token| (token.clone(), TokenActivity::default())).collect();
         let oldest = Timestamp::clamped(Timestamp::now().millis() - KEPT_SECONDS * 1000);

@@ -10,13 +10,35 @@ const KEYS_PER_CALL: usize = 100;
 /// Rounds in which keys that DynamoDB left unprocessed are asked for again.
 const UNPROCESSED_ROUNDS: u32 = 8;
 
-/// The attributes to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Projection {
-    /// Their names, joined with commas; reserved words behind `#`.
-    pub(super) expression: &'static str,
-    /// What those with `#` stand for.
-    pub(super) names: &'static [(&'static str, &'static str)],
+/// Reads all keys by `call`, which gives what it found of some, and the keys that DynamoDB left unprocessed.
+///
+/// # Errors
+/// A call's, or DynamoDB went on leaving keys unprocessed.
+pub(super) async fn all<K: Clone, T, F>(
+    operation: &'static str,
+    keys: Vec<K>,
+    call: impl Fn(Vec<K>) -> F,
+) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<(Vec<T>, Vec<K>), StoreError>>,
+{
+    let call = &call;
+    let chunks = keys.chunks(KEYS_PER_CALL).map(|chunk| async move {
+        let (mut left, mut found) = (chunk.to_vec(), Vec::with_capacity(chunk.len()));
+        for round in 0..UNPROCESSED_ROUNDS {
+            let (more, unprocessed) = call(left).await?;
+            found.extend(more);
+            left = unprocessed;
+            if left.is_empty() {
+                return Ok(found);
+            }
+            let ceiling = 50u64 << round;
+            let jitter = u64::from(getrandom::u32().unwrap_or_default()) % ceiling;
+            tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)).await;
+        }
+        Err(StoreError::new(operation, "keys left unprocessed"))
+    });
+    Ok(try_join_all(chunks).await?.into_iter().flatten().collect())
 }
 
 impl Store {
@@ -29,51 +51,22 @@ impl Store {
         operation: &'static str,
         table: &str,
         keys: Vec<Item>,
-        projection: Option<Projection>,
     ) -> Result<Vec<Item>, StoreError> {
-        let calls = keys
-            .chunks(KEYS_PER_CALL)
-            .map(|chunk| self.batch_call(operation, table, chunk.to_vec(), projection));
-        Ok(try_join_all(calls).await?.into_iter().flatten().collect())
-    }
-
-    async fn batch_call(
-        &self,
-        operation: &'static str,
-        table: &str,
-        mut left: Vec<Item>,
-        projection: Option<Projection>,
-    ) -> Result<Vec<Item>, StoreError> {
-        let mut found = Vec::with_capacity(left.len());
-        for round in 0..UNPROCESSED_ROUNDS {
-            let mut request = KeysAndAttributes::builder().set_keys(Some(left));
-            if let Some(Projection { expression, names }) = projection {
-                request = request.projection_expression(expression);
-                for (placeholder, name) in names {
-                    request = request.expression_attribute_names(*placeholder, *name);
-                }
-            }
+        all(operation, keys, |left| async move {
+            let request = KeysAndAttributes::builder().set_keys(Some(left));
             let request =
                 request.build().map_err(|_| StoreError::new(operation, "request could not be built"))?;
             let answer = self
-                .client
+                .sdk()
                 .batch_get_item()
                 .request_items(table, request)
                 .send()
                 .await
                 .map_err(|error| StoreError::of(operation, &error))?;
-            found.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
-            left = answer
-                .unprocessed_keys
-                .and_then(|mut tables| tables.remove(table))
-                .map_or(Vec::new(), |left| left.keys);
-            if left.is_empty() {
-                return Ok(found);
-            }
-            let ceiling = 50u64 << round;
-            let jitter = u64::from(getrandom::u32().unwrap_or_default()) % ceiling;
-            tokio::time::sleep(Duration::from_millis(ceiling / 2 + jitter)).await;
-        }
-        Err(StoreError::new(operation, "keys left unprocessed"))
+            let found = answer.responses.into_iter().flatten().flat_map(|(_, items)| items).collect();
+            let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
+            Ok((found, left.map_or(Vec::new(), |left| left.keys)))
+        })
+        .await
     }
 }

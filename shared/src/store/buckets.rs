@@ -6,6 +6,7 @@ use super::counters::{self, SHARDS, STATUS_COUNT};
 use super::item::{Item, Reader, item, list, n, s};
 use super::tally::{ARRIVALS, CLOSED};
 use super::transaction::{Sent, WRITES_MAX, failed};
+use super::wire::{GetItem, Pairs, Query, S};
 use super::{Store, StoreError, keys};
 use crate::model::{Bucket, BucketId, NAME_MAX_CHARS, Stored, Timestamp, Version};
 use aws_sdk_dynamodb::types::{
@@ -66,16 +67,13 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn bucket(&self, id: &BucketId) -> Result<Option<Bucket>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.tables.buckets)
-            .key("pk", s(keys::bucket(id)))
-            .key("sk", s(keys::BUCKET_RECORD))
-            .send()
-            .await
-            .map_err(|error| StoreError::of("bucket", &error))?;
-        found.item.as_ref().map(bucket_from).transpose()
+        let request = GetItem {
+            table_name: &self.tables.buckets,
+            key: Pairs(&[("pk", S(&keys::bucket(id))), ("sk", S(keys::BUCKET_RECORD))]),
+            consistent_read: false,
+        };
+        let found = self.calls.get_item.call("bucket", &request).await?;
+        found.as_ref().map(bucket_from).transpose()
     }
 
     /// A bucket with the state it is in; strongly consistent, for administrators.
@@ -84,7 +82,7 @@ impl Store {
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn stored_bucket(&self, id: &BucketId) -> Result<Option<Stored<Bucket>>, StoreError> {
         let found = self
-            .client
+            .sdk()
             .get_item()
             .table_name(&self.tables.buckets)
             .key("pk", s(keys::bucket(id)))
@@ -114,7 +112,7 @@ impl Store {
             None => ("buckets-created", "kind", keys::BUCKET_KIND),
         };
         let answer = self
-            .client
+            .sdk()
             .query()
             .table_name(&self.tables.buckets)
             .index_name(index)
@@ -309,7 +307,7 @@ impl Store {
         let mut from = None;
         loop {
             let page = self
-                .client
+                .sdk()
                 .query()
                 .table_name(&self.tables.buckets)
                 .key_condition_expression("pk = :pk")
@@ -369,30 +367,27 @@ impl Store {
         let affiliate = keys::affiliate(affiliate_id);
         let assigned = async {
             let Some(source) = source_id else { return Ok(None) };
-            let found = self
-                .client
-                .get_item()
-                .table_name(&self.tables.buckets)
-                .key("pk", s(&affiliate))
-                .key("sk", s(keys::assigned_source(source)))
-                .send()
-                .await
-                .map_err(|error| StoreError::of("route by source", &error))?;
-            found.item.as_ref().map(routed_bucket).transpose()
+            let request = GetItem {
+                table_name: &self.tables.buckets,
+                key: Pairs(&[("pk", S(&affiliate)), ("sk", S(&keys::assigned_source(source)))]),
+                consistent_read: false,
+            };
+            let found = self.calls.get_item.call("route by source", &request).await?;
+            found.as_ref().map(routed_bucket).transpose()
         };
         let open = async {
-            let found = self
-                .client
-                .query()
-                .table_name(&self.tables.buckets)
-                .key_condition_expression("pk = :pk AND begins_with(sk, :open)")
-                .expression_attribute_values(":pk", s(&affiliate))
-                .expression_attribute_values(":open", s(keys::OPEN_BUCKETS))
-                .limit(1)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("route to open bucket", &error))?;
-            found.items().first().map(routed_bucket).transpose()
+            let request = Query {
+                table_name: &self.tables.buckets,
+                key_condition_expression: "pk = :pk AND begins_with(sk, :open)",
+                expression_attribute_values: Pairs(&[
+                    (":pk", S(&affiliate)),
+                    (":open", S(keys::OPEN_BUCKETS)),
+                ]),
+                limit: Some(1),
+                ..Query::default()
+            };
+            let found = self.calls.items.call("route to open bucket", &request).await?;
+            found.items.first().map(routed_bucket).transpose()
         };
         let (assigned, open) = futures_util::future::join(assigned, open).await;
         Ok(assigned?.or(open?))

@@ -51,7 +51,7 @@ impl Store {
             to.updated_date = now;
             let to = Stored { value: to, version: version.clone() };
             let (parts, writes) = self.change(from, &to)?;
-            let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+            let sent = self.sdk().transact_write_items().set_transact_items(Some(writes)).send().await;
             let Err(error) = sent else { return Ok(ChangeClient::Changed(Box::new(to))) };
             let reasons = reasons("change client", &error)?;
             if let Some(outcome) = verdict(&to, &parts, reasons)? {

@@ -1,6 +1,5 @@
 //! Clients as items: writing, reading, and the short form that leads have.
 
-use super::batch::Projection;
 use super::item::{Item, Reader, item, n, s};
 use super::leads::PlacedLead;
 use super::{Store, StoreError, keys};
@@ -25,7 +24,7 @@ impl Store {
             return Ok(None);
         }
         let found = self
-            .client
+            .sdk()
             .get_item()
             .table_name(&self.tables.clients)
             .key("pk", s(keys::client(id.as_str())))
@@ -44,7 +43,7 @@ impl Store {
             Ok::<_, StoreError>(TransactGetItem::builder().get(get).build())
         };
         let gets = vec![get(keys::client(id.as_str()))?, get(keys::client_details(id))?];
-        let read = self.client.transact_get_items().set_transact_items(Some(gets)).send().await;
+        let read = self.sdk().transact_get_items().set_transact_items(Some(gets)).send().await;
         let read = read.map_err(|error| StoreError::of("client with details", &error))?;
         let mut items = read.responses.unwrap_or_default().into_iter().map(|response| response.item);
         let (own, details) = (items.next().flatten(), items.next().flatten());
@@ -57,7 +56,7 @@ impl Store {
     /// As [`Store::client`].
     pub async fn client_by_email(&self, email: &Email) -> Result<Option<Stored<Client>>, StoreError> {
         let found = self
-            .client
+            .sdk()
             .get_item()
             .table_name(&self.tables.clients)
             .key("pk", s(keys::lead(email.key())))
@@ -75,7 +74,6 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries, went on leaving keys unprocessed, or an item is malformed.
     pub async fn clients(&self, ids: &[ClientId]) -> Result<Vec<Client>, StoreError> {
-        const WHOLE: Option<Projection> = None;
         let by_key = |items: Vec<Item>| -> HashMap<String, Item> {
             let keyed =
                 items.into_iter().filter_map(|item| Some((item.get("pk")?.as_s().ok()?.clone(), item)));
@@ -83,12 +81,12 @@ impl Store {
         };
         let table = &self.tables.clients;
         let wanted = ids.iter().map(|id| item([("pk", s(keys::client(id.as_str())))])).collect();
-        let own = by_key(self.batch_get("clients", table, wanted, WHOLE).await?);
+        let own = by_key(self.batch_get("clients", table, wanted).await?);
         let large = ids
             .iter()
             .filter(|id| own.get(&keys::client(id.as_str())).is_some_and(|own| own.contains_key(DETAILS)));
         let wanted: Vec<_> = large.map(|id| item([("pk", s(keys::client_details(id)))])).collect();
-        let details = by_key(self.batch_get("client details", table, wanted, WHOLE).await?);
+        let details = by_key(self.batch_get("client details", table, wanted).await?);
         let found = ids.iter().filter_map(|id| {
             let own = own.get(&keys::client(id.as_str()))?;
             // One that was deleted or shrunk between the two reads is shown without.

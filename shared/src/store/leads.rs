@@ -1,19 +1,25 @@
 //! Reading leads: by keys, and page by page from a list.
 
-use super::batch::Projection;
+use super::batch;
 use super::counters::{self, Cells, Seconds};
 use super::item::{Item, Reader, item, n, s};
+use super::wire::{One, Pairs, Queried, Query, S, Scalar};
 use super::{Store, StoreError, keys};
 use crate::model::{ClientId, Email, Keys, Lead, Timestamp};
-use aws_sdk_dynamodb::types::Select;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Attributes of a lead, in its own item and in the client's.
-const PROJECTION: Projection = Projection {
-    expression: "pk, e, c, u, s, f, b, bs, id, email, #status, createdDate, updatedDate, ftd, #list, sourceList",
-    names: &[("#status", "status"), ("#list", "list")],
-};
+/// Attributes of a lead, in its own item and in the client's: those of [`Row`].
+const PROJECTION: &str =
+    "pk, e, c, u, s, f, b, bs, id, email, #status, createdDate, updatedDate, ftd, #list, sourceList";
+/// Reserved words among them.
+const PROJECTED_NAMES: Pairs<'_, &str> = Pairs(&[("#status", "status"), ("#list", "list")]);
 
 /// A lead and the lists it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,12 @@ impl Order {
             Self::StatusCreated => ("status-created", "bt", "c"),
             Self::AllCreated => ("all-created", "g", "c"),
         }
+    }
+
+    /// The index's name, and the condition of a list and a range of places in it.
+    fn condition(self) -> (&'static str, String) {
+        let (index, partition, sort) = self.index();
+        (index, format!("{partition} = :list AND {sort} BETWEEN :first AND :last"))
     }
 
     /// The moment that the index is sorted by.
@@ -134,40 +146,226 @@ impl PlacedLead {
 
     /// Reads the item of a lead or of a client.
     pub(super) fn from_item(stored: &Item) -> Result<Self, StoreError> {
-        let reader = Reader::new("lead", stored);
-        let pk = reader.text("pk")?;
-        let Some(key) = pk.strip_prefix("E#") else {
-            return Self::from_client(&Reader::new("client", stored));
+        let get = |name: &str| match stored.get(name)? {
+            AttributeValue::S(text) => Some(Scalar::S(Cow::Borrowed(text))),
+            AttributeValue::N(digits) => Some(Scalar::N(Cow::Borrowed(digits))),
+            _ => None,
         };
-        let moment = |name| keys::split_moment(reader.text(name)?).ok_or_else(|| reader.malformed());
-        let (created_date, id) = moment("c")?;
-        Ok(Self {
+        Row {
+            pk: get("pk"),
+            e: get("e"),
+            c: get("c"),
+            u: get("u"),
+            s: get("s"),
+            f: get("f"),
+            b: get("b"),
+            bs: get("bs"),
+            id: get("id"),
+            email: get("email"),
+            status: get("status"),
+            created_date: get("createdDate"),
+            updated_date: get("updatedDate"),
+            ftd: get("ftd"),
+            list: get("list"),
+            source_list: get("sourceList"),
+        }
+        .placed()
+    }
+}
+
+/// What is read of a lead's own item, or of its client's.
+#[derive(Debug, serde::Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    pk: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    e: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    c: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    u: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    s: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    f: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    b: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    bs: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    id: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    email: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    status: Option<Scalar<'a>>,
+    #[serde(borrow, rename = "createdDate")]
+    created_date: Option<Scalar<'a>>,
+    #[serde(borrow, rename = "updatedDate")]
+    updated_date: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    ftd: Option<Scalar<'a>>,
+    #[serde(borrow)]
+    list: Option<Scalar<'a>>,
+    #[serde(borrow, rename = "sourceList")]
+    source_list: Option<Scalar<'a>>,
+}
+
+impl Row<'_> {
+    fn placed(&self) -> Result<PlacedLead, StoreError> {
+        let key = self.pk.as_ref().and_then(Scalar::text);
+        match key.and_then(|pk| pk.strip_prefix("E#")) {
+            Some(email) => self.lead(email).ok_or(StoreError::malformed("lead")),
+            None => self.client().ok_or(StoreError::malformed("client")),
+        }
+    }
+
+    /// A lead's own item, of the email that is its key.
+    fn lead(&self, email: &str) -> Option<PlacedLead> {
+        let (created_date, id) = keys::split_moment(text(&self.c)?)?;
+        Some(PlacedLead {
             lead: Lead {
                 id,
-                email: reader.optional_text("e").unwrap_or(key).to_owned(),
-                status: reader.text("s")?.to_owned(),
+                email: text(&self.e).unwrap_or(email).to_owned(),
+                status: text(&self.s)?.to_owned(),
                 created_date,
-                updated_date: moment("u")?.0,
-                ftd: reader.optional_moment("f")?,
+                updated_date: keys::split_moment(text(&self.u)?)?.0,
+                ftd: optional_moment(&self.f)?,
             },
-            list: reader.text("b")?.to_owned(),
-            source_list: reader.optional_text("bs").map(str::to_owned),
+            list: text(&self.b)?.to_owned(),
+            source_list: text(&self.bs).map(str::to_owned),
         })
     }
 
-    fn from_client(reader: &Reader<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
+    /// A client's item.
+    fn client(&self) -> Option<PlacedLead> {
+        Some(PlacedLead {
             lead: Lead {
-                id: ClientId::new(reader.text("id")?),
-                email: reader.text("email")?.to_owned(),
-                status: reader.text("status")?.to_owned(),
-                created_date: reader.moment("createdDate")?,
-                updated_date: reader.moment("updatedDate")?,
-                ftd: reader.optional_moment("ftd")?,
+                id: ClientId::new(text(&self.id)?),
+                email: text(&self.email)?.to_owned(),
+                status: text(&self.status)?.to_owned(),
+                created_date: optional_moment(&self.created_date)??,
+                updated_date: optional_moment(&self.updated_date)??,
+                ftd: optional_moment(&self.ftd)?,
             },
-            list: reader.text("list")?.to_owned(),
-            source_list: reader.optional_text("sourceList").map(str::to_owned),
+            list: text(&self.list)?.to_owned(),
+            source_list: text(&self.source_list).map(str::to_owned),
         })
+    }
+}
+
+fn text<'a>(attribute: &'a Option<Scalar<'_>>) -> Option<&'a str> {
+    attribute.as_ref()?.text()
+}
+
+/// `None` where there is something else than a moment.
+fn optional_moment(attribute: &Option<Scalar<'_>>) -> Option<Option<Timestamp>> {
+    match attribute {
+        None => Some(None),
+        Some(attribute) => Timestamp::from_millis(attribute.number()?).map(Some),
+    }
+}
+
+/// `BatchGetItem`'s answer of leads.
+#[derive(Debug)]
+pub(super) struct Batch {
+    leads: Vec<PlacedLead>,
+    /// Keys that DynamoDB did not get to.
+    left: Vec<String>,
+}
+
+impl Batch {
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            responses: HashMap<Cow<'a, str>, Vec<Row<'a>>>,
+            #[serde(borrow, default)]
+            unprocessed_keys: HashMap<Cow<'a, str>, Unprocessed<'a>>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Unprocessed<'a> {
+            #[serde(borrow)]
+            keys: Vec<Key<'a>>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Key<'a> {
+            #[serde(borrow)]
+            pk: Scalar<'a>,
+        }
+        let answer: Answer<'_> = serde_json::from_slice(answer)?;
+        let leads: Result<_, _> = answer.responses.values().flatten().map(Row::placed).collect();
+        let left = answer.unprocessed_keys.values().flat_map(|table| &table.keys);
+        let left = left.filter_map(|key| key.pk.text().map(str::to_owned)).collect();
+        Ok(leads.map(|leads| Self { leads, left }))
+    }
+}
+
+/// `Query`'s answer of leads.
+#[derive(Debug)]
+pub(super) struct Rows {
+    leads: Vec<PlacedLead>,
+    next: Option<Box<RawValue>>,
+}
+
+impl Rows {
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
+        let answer: Queried<Row<'_>> = serde_json::from_slice(answer)?;
+        let leads: Result<_, _> = answer.items.iter().map(Row::placed).collect();
+        Ok(leads.map(|leads| Self { leads, next: answer.last_evaluated_key }))
+    }
+}
+
+/// `Query`'s answer of counters: sort keys, and the numbers by attribute.
+#[derive(Debug)]
+pub(super) struct Counts {
+    items: Vec<(String, HashMap<String, i64>)>,
+    next: Option<Box<RawValue>>,
+}
+
+impl Counts {
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
+        let answer: Queried<Counted> = serde_json::from_slice(answer)?;
+        let items = answer.items.into_iter().map(|counted| {
+            let sk = counted.sk.ok_or(StoreError::malformed("counters"))?;
+            Ok((sk, counted.counts))
+        });
+        let items: Result<_, StoreError> = items.collect();
+        Ok(items.map(|items| Self { items, next: answer.last_evaluated_key }))
+    }
+}
+
+/// An item of counters.
+#[derive(Debug, Default)]
+struct Counted {
+    sk: Option<String>,
+    counts: HashMap<String, i64>,
+}
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Attributes;
+        impl<'de> Visitor<'de> for Attributes {
+            type Value = Counted;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("an item of counters")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Counted, A::Error> {
+                let mut counted = Counted::default();
+                while let Some((name, value)) = map.next_entry::<String, Scalar<'de>>()? {
+                    if let Some(count) = value.number() {
+                        counted.counts.insert(name, count);
+                    } else if name == "sk" {
+                        counted.sk = value.text().map(str::to_owned);
+                    }
+                }
+                Ok(counted)
+            }
+        }
+        from.deserialize_map(Attributes)
     }
 }
 
@@ -181,13 +379,20 @@ impl Store {
         let emails =
             keys.emails.iter().filter(|key| !key.is_empty() && key.chars().count() <= Email::MAX_CHARS);
         let ids = keys.ids.iter().filter(|id| !id.is_empty() && id.len() <= ClientId::MAX_BYTES);
-        let wanted: Vec<Item> = emails
-            .map(|email| keys::lead(email))
-            .chain(ids.map(|id| keys::client(id)))
-            .map(|pk| item([("pk", s(pk))]))
-            .collect();
-        let found = self.batch_get("leads by keys", &self.tables.clients, wanted, Some(PROJECTION)).await?;
-        found.iter().map(PlacedLead::from_item).collect()
+        let wanted: Vec<String> =
+            emails.map(|email| keys::lead(email)).chain(ids.map(|id| keys::client(id))).collect();
+        batch::all("leads by keys", wanted, |left| async move {
+            let keys = left.iter().map(|pk| Pk { pk: S(pk) }).collect();
+            let wanted = Wanted {
+                keys,
+                projection_expression: PROJECTION,
+                expression_attribute_names: PROJECTED_NAMES,
+            };
+            let request = BatchGetItem { request_items: One(&self.tables.clients, wanted) };
+            let Batch { leads, left } = self.calls.leads.call("leads by keys", &request).await?;
+            Ok((leads, left))
+        })
+        .await
     }
 
     /// Up to `limit` leads of a list whose sort keys lie in the range, in order.
@@ -202,24 +407,29 @@ impl Store {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
+        let (index, condition) = order.condition();
         let mut from = None;
         loop {
-            let left = limit - page.leads.len();
-            let answer = self
-                .list_query(order, list, &range)
-                .limit(i32::try_from(left).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("page of leads", &error))?;
-            for stored in answer.items() {
-                page.leads.push(PlacedLead::from_item(stored)?);
-            }
-            from = answer.last_evaluated_key;
-            page.exhausted = from.is_none();
+            let request = Query {
+                table_name: &self.tables.clients,
+                index_name: Some(index),
+                key_condition_expression: &condition,
+                expression_attribute_values: Pairs(&[
+                    (":list", S(list)),
+                    (":first", S(range.start())),
+                    (":last", S(range.end())),
+                ]),
+                limit: Some(limit - page.leads.len()),
+                exclusive_start_key: from.as_deref(),
+                ..Query::default()
+            };
+            let Rows { leads, next } = self.calls.page.call("page of leads", &request).await?;
+            page.leads.extend(leads);
+            page.exhausted = next.is_none();
             if page.exhausted || page.leads.len() >= limit {
                 return Ok(page);
             }
+            from = next;
         }
     }
 
@@ -236,7 +446,7 @@ impl Store {
     ) -> Result<Newest, StoreError> {
         let (index, partition, sort) = order.index();
         let answer = self
-            .client
+            .sdk()
             .query()
             .table_name(&self.tables.clients)
             .index_name(index)
@@ -268,38 +478,29 @@ impl Store {
         list: &str,
         range: RangeInclusive<String>,
     ) -> Result<u64, StoreError> {
+        let (index, condition) = order.condition();
         let (mut count, mut from) = (0, None);
         loop {
-            let answer = self
-                .list_query(order, list, &range)
-                .select(Select::Count)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("count of leads", &error))?;
-            count += u64::try_from(answer.count).unwrap_or_default();
-            from = answer.last_evaluated_key;
+            let request = Query {
+                table_name: &self.tables.clients,
+                index_name: Some(index),
+                key_condition_expression: &condition,
+                expression_attribute_values: Pairs(&[
+                    (":list", S(list)),
+                    (":first", S(range.start())),
+                    (":last", S(range.end())),
+                ]),
+                select: Some("COUNT"),
+                exclusive_start_key: from.as_deref(),
+                ..Query::default()
+            };
+            let counted = self.calls.count.call("count of leads", &request).await?;
+            count += counted.count;
+            from = counted.last_evaluated_key;
             if from.is_none() {
                 return Ok(count);
             }
         }
-    }
-
-    fn list_query(
-        &self,
-        order: Order,
-        list: &str,
-        range: &RangeInclusive<String>,
-    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
-        let (index, partition, sort) = order.index();
-        self.client
-            .query()
-            .table_name(&self.tables.clients)
-            .index_name(index)
-            .key_condition_expression(format!("{partition} = :list AND {sort} BETWEEN :first AND :last"))
-            .expression_attribute_values(":list", s(list))
-            .expression_attribute_values(":first", s(range.start()))
-            .expression_attribute_values(":last", s(range.end()))
     }
 
     /// How many leads a list has in each four-hour cell of the range.
@@ -353,36 +554,50 @@ impl Store {
         consistent: bool,
     ) -> Result<Vec<(String, HashMap<String, i64>)>, StoreError> {
         let mut read = Vec::new();
+        // Shards follow their item's key behind `#`, and `$` follows `#`.
+        let last = format!("{last}$");
         let mut from = None;
         loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.tables.buckets)
-                .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":pk", s(&pk))
-                .expression_attribute_values(":first", s(first))
-                // Shards follow their item's key behind `#`, and `$` follows `#`.
-                .expression_attribute_values(":last", s(format!("{last}$")))
-                .consistent_read(consistent)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| StoreError::of("counters", &error))?;
-            for stored in answer.items() {
-                let sk = Reader::new("counters", stored).text("sk")?.to_owned();
-                let counts = stored
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), value.as_n().ok()?.parse().ok()?)))
-                    .collect();
-                read.push((sk, counts));
-            }
-            from = answer.last_evaluated_key;
-            if from.is_none() {
+            let request = Query {
+                table_name: &self.tables.buckets,
+                key_condition_expression: "pk = :pk AND sk BETWEEN :first AND :last",
+                expression_attribute_values: Pairs(&[
+                    (":pk", S(&pk)),
+                    (":first", S(first)),
+                    (":last", S(&last)),
+                ]),
+                consistent_read: consistent,
+                exclusive_start_key: from.as_deref(),
+                ..Query::default()
+            };
+            let Counts { items, next } = self.calls.counters.call("counters", &request).await?;
+            read.extend(items);
+            if next.is_none() {
                 return Ok(read);
             }
+            from = next;
         }
     }
+}
+
+/// `BatchGetItem`'s request of leads.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BatchGetItem<'a> {
+    request_items: One<'a, Wanted<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Wanted<'a> {
+    keys: Vec<Pk<'a>>,
+    projection_expression: &'a str,
+    expression_attribute_names: Pairs<'a, &'a str>,
+}
+
+#[derive(Serialize)]
+struct Pk<'a> {
+    pk: S<'a>,
 }
 
 /// Sums of shards as counts: a shard can be below zero where a lead left by another one.

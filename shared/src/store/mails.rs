@@ -63,7 +63,7 @@ impl Store {
         let mut record = claim.record(now);
         record.insert("claimedUntil".into(), n(now + CLAIM_SECONDS));
         let put = self
-            .client
+            .sdk()
             .put_item()
             .table_name(&self.tables.expiring)
             .set_item(Some(record))
@@ -94,7 +94,7 @@ impl Store {
             MailOutcome::Refused(reason) => record.insert("refused".into(), s(*reason)),
         };
         // Unconditional: what was sent was sent, whoever claims it now.
-        let put = self.client.put_item().table_name(&self.tables.expiring).set_item(Some(record));
+        let put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(record));
         put.send().await.map_err(|error| StoreError::of("settle mail", &error))?;
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Store {
         let mut record = claim.record(Timestamp::now().millis() / 1000);
         record.insert("claimedUntil".into(), n(0));
         let put = self
-            .client
+            .sdk()
             .put_item()
             .table_name(&self.tables.expiring)
             .set_item(Some(record))

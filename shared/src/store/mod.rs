@@ -34,6 +34,7 @@ mod register;
 mod sessions;
 mod tally;
 mod transaction;
+mod wire;
 
 pub use access::{Changed, CreateToken, DeleteRole, StoredRole, Tokens};
 pub use buckets::{ChangeBucket, CreateBucket, DeleteBucket, StoredBuckets};
@@ -49,16 +50,15 @@ use crate::config::{Config, Tables};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
-};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use base64::Engine;
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use wire::{Action, Line, Number, Queried};
 
 /// Longest a lost connection or a stalled answer may hold a request up before it is tried again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -70,7 +70,9 @@ const ATTEMPTS: u32 = 5;
 /// The six tables, through the official SDK. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: Client,
+    line: Arc<Line>,
+    calls: Arc<Calls>,
+    client: Arc<OnceLock<Client>>,
     tables: Arc<Tables>,
     spread: tally::Spread,
 }
@@ -89,29 +91,25 @@ impl Store {
         endpoint: Option<&str>,
         tables: &Tables,
     ) -> Self {
-        let mut settings = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region.to_owned()))
-            .credentials_provider(credentials)
-            .http_client(http_client(endpoint))
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(ATTEMPTS)
-                    .with_initial_backoff(Duration::from_millis(50))
-                    .with_max_backoff(Duration::from_secs(1)),
-            )
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
-                    .build(),
-            );
-        if let Some(endpoint) = endpoint {
-            settings = settings.endpoint_url(endpoint);
-        }
+        let line = Line {
+            region: region.to_owned(),
+            credentials,
+            endpoint: endpoint.map(str::to_owned),
+            http_client: http_client(endpoint),
+            retries: RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(Duration::from_millis(50))
+                .with_max_backoff(Duration::from_secs(1)),
+            timeouts: TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build(),
+        };
         Self {
-            client: Client::from_conf(settings.build()),
+            calls: Arc::new(Calls::new(&line)),
+            line: Arc::new(line),
+            client: Arc::default(),
             tables: Arc::new(tables.clone()),
             spread: tally::Spread::default(),
         }
@@ -125,14 +123,41 @@ impl Store {
         Self { spread: self.spread.in_lane(lane), ..self.clone() }
     }
 
-    /// The SDK's client, for set-up work that is none of the functions': creating tables.
+    /// The SDK's client, for what is called seldom. Built when it is first asked for: the functions that
+    /// partners call most never do, and neither start nor carry it.
     pub fn sdk(&self) -> &Client {
-        &self.client
+        self.client.get_or_init(|| Client::from_conf(self.line.config()))
     }
 
     /// Physical names of the tables.
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+}
+
+/// The calls that partners' requests are made of.
+#[derive(Debug)]
+struct Calls {
+    get_item: Action<Option<Item>>,
+    items: Action<Queried<Item>>,
+    count: Action<Number>,
+    update: Action<()>,
+    leads: Action<leads::Batch>,
+    page: Action<leads::Rows>,
+    counters: Action<leads::Counts>,
+}
+
+impl Calls {
+    fn new(line: &Line) -> Self {
+        Self {
+            get_item: Action::new(line, "GetItem", wire::got_item),
+            items: Action::new(line, "Query", wire::queried),
+            count: Action::new(line, "Query", wire::number),
+            update: Action::new(line, "UpdateItem", wire::done),
+            leads: Action::new(line, "BatchGetItem", leads::Batch::read),
+            page: Action::new(line, "Query", leads::Rows::read),
+            counters: Action::new(line, "Query", leads::Counts::read),
+        }
     }
 }
 
@@ -213,6 +238,11 @@ impl StoreError {
                 | "UnrecognizedClientException"
                 | "ValidationException"
         )
+    }
+
+    /// Whether an item was not as a write asked.
+    fn is_failed_condition(&self) -> bool {
+        self.code == "ConditionalCheckFailedException"
     }
 
     /// Work that others kept undoing for as long as a request may take.

@@ -164,7 +164,7 @@ impl Store {
             }
             let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
             let Batch { parts, writes, .. } = self.batch(&left, extras)?;
-            let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+            let sent = self.sdk().transact_write_items().set_transact_items(Some(writes)).send().await;
             let Err(error) = sent else {
                 open.iter().for_each(|at| outcomes[*at] = Some(Registered::Created));
                 continue;

@@ -74,7 +74,7 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries.
     pub async fn create_link(&self, link: &NewLink, client: &ClientId) -> Result<(), StoreError> {
-        let put = self.client.put_item().table_name(&self.tables.expiring).set_item(Some(link.item(client)));
+        let put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(link.item(client)));
         put.send().await.map_err(|error| StoreError::of("create link", &error))?;
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Store {
             return Ok(());
         }
         let touched = self
-            .client
+            .sdk()
             .update_item()
             .table_name(&self.tables.expiring)
             .key("pk", s(keys::session(digest)))
@@ -190,7 +190,7 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries.
     pub async fn end_session(&self, session: &SecretDigest) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(&self.tables.expiring);
+        let delete = self.sdk().delete_item().table_name(&self.tables.expiring);
         let delete = delete.key("pk", s(keys::session(session)));
         delete.send().await.map_err(|error| StoreError::of("end session", &error))?;
         Ok(())
@@ -198,7 +198,7 @@ impl Store {
 
     /// A record that is not expired.
     async fn expiring(&self, operation: &'static str, pk: String) -> Result<Option<Item>, StoreError> {
-        let get = self.client.get_item().table_name(&self.tables.expiring).key("pk", s(pk));
+        let get = self.sdk().get_item().table_name(&self.tables.expiring).key("pk", s(pk));
         let found = get.consistent_read(true).send().await;
         let found = found.map_err(|error| StoreError::of(operation, &error))?.item;
         let Some(found) = found else { return Ok(None) };

@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<Sent, StoreError> {
         let mut patience = Patience::new();
         loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
+            let request = self.sdk().transact_write_items().set_transact_items(Some(writes.clone()));
             let Err(error) = request.send().await else { return Ok(Sent::Done) };
             let reasons = reasons(operation, &error)?;
             if reasons.iter().any(failed) {

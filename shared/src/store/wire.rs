@@ -1,0 +1,400 @@
+//! The calls that partners' requests are made of, on the SDK's orchestrator: its signing, retries, timeouts
+//! and connections, but bodies that are written and read here.
+//!
+//! The SDK's own operations turn each answer into maps of maps, and each request into maps before that; on
+//! a page of leads that is more work than all the rest of the request (`docs/performance.md`). What is read
+//! here borrows from the answer's text instead. Rare calls stay with the SDK's operations.
+//!
+//! An answer that is not what DynamoDB answers (cut off, no JSON, without its items) is tried again like a
+//! lost connection, and fails the call in the end: it is never taken for an empty one.
+
+use super::StoreError;
+use super::item::Item;
+use aws_runtime::auth::SigV4OperationSigningConfig;
+use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_runtime::service_clock_skew::{ServiceClockSkewClassifier, ServiceClockSkewInterceptor};
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
+use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::error::ErrorMetadata;
+use aws_types::SigningName;
+use aws_types::region::SigningRegion;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+/// What all calls of a store have in common.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) region: String,
+    pub(super) credentials: SharedCredentialsProvider,
+    pub(super) endpoint: Option<String>,
+    pub(super) http_client: SharedHttpClient,
+    pub(super) retries: RetryConfig,
+    pub(super) timeouts: TimeoutConfig,
+}
+
+impl Line {
+    /// The same for the SDK's own operations.
+    pub(super) fn config(&self) -> aws_sdk_dynamodb::Config {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http_client.clone())
+            .retry_config(self.retries.clone())
+            .timeout_config(self.timeouts.clone());
+        config.set_endpoint_url(self.endpoint.clone());
+        config.build()
+    }
+}
+
+/// Reads an answer's text. The outer error is a text that is no such answer, which is tried again; the inner
+/// one an item that is not as it was written, which would be the same then.
+type Read<T> = fn(&[u8]) -> Result<Result<T, StoreError>, serde_json::Error>;
+
+/// A DynamoDB action with answers of one kind. Cheap to clone.
+#[derive(Debug)]
+pub(super) struct Action<T>(Operation<Vec<u8>, Result<T, StoreError>, ErrorMetadata>);
+
+impl<T> Clone for Action<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Debug + Send + Sync + 'static> Action<T> {
+    /// An action by its name in DynamoDB's API; does no input or output.
+    pub(super) fn new(line: &Line, name: &'static str, read: Read<T>) -> Self {
+        let mut layer = Layer::new("dynamodb");
+        layer.store_put(AuthSchemeOptionResolverParams::new(()));
+        layer.store_put(SigV4OperationSigningConfig::default());
+        layer.store_put(SigningRegion::from(Region::new(line.region.clone())));
+        layer.store_put(SigningName::from_static("dynamodb"));
+        let components = RuntimeComponentsBuilder::new("dynamodb")
+            .with_auth_scheme(SigV4AuthScheme::new())
+            .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])))
+            .with_identity_resolver(SCHEME_ID, line.credentials.clone());
+        let plugin =
+            StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components);
+        let operation = Operation::builder()
+            // Retries of calls that answer badly come out of one budget, that of the SDK's own operations.
+            .service_name(format!("dynamodb-{}", line.region))
+            .operation_name(name)
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(line.http_client.clone())
+            .endpoint_url(&endpoint(line))
+            .standard_retry(&line.retries)
+            .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
+            .retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
+            .retry_classifier(HttpStatusCodeClassifier::default())
+            .retry_classifier(ServiceClockSkewClassifier::<ErrorMetadata>::new())
+            .interceptor(ServiceClockSkewInterceptor::new())
+            .with_connection_poisoning()
+            .timeout_config(line.timeouts.clone())
+            .runtime_plugin(plugin)
+            .serializer(move |body: Vec<u8>| {
+                let mut request = HttpRequest::new(SdkBody::from(body));
+                request.set_method("POST")?;
+                request.set_uri("/")?;
+                let headers = request.headers_mut();
+                headers.try_insert("content-type", "application/x-amz-json-1.0")?;
+                headers.try_insert("x-amz-target", format!("DynamoDB_20120810.{name}"))?;
+                headers.try_insert("user-agent", concat!("wbcs-partner-api/", env!("CARGO_PKG_VERSION")))?;
+                Ok(request)
+            })
+            .deserializer(move |response: &HttpResponse| {
+                let body = response.body().bytes().unwrap_or_default();
+                if response.status().is_success() {
+                    read(body).map_err(|error| OrchestratorError::response(error.into()))
+                } else {
+                    Err(OrchestratorError::operation(refusal(body)))
+                }
+            })
+            .build();
+        Self(operation)
+    }
+
+    /// Sends a request, with all its attempts.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all of them, or an item is malformed; `purpose` is what the error names.
+    pub(super) async fn call(&self, purpose: &'static str, body: &impl Serialize) -> Result<T, StoreError> {
+        let body =
+            serde_json::to_vec(body).map_err(|_| StoreError::new(purpose, "request could not be built"))?;
+        self.0.invoke(body).await.map_err(|error| StoreError::of(purpose, &error))?
+    }
+}
+
+/// Where the region's DynamoDB is, by the SDK's own rules.
+fn endpoint(line: &Line) -> String {
+    if let Some(endpoint) = &line.endpoint {
+        return endpoint.clone();
+    }
+    let parameters = Params::builder().region(line.region.as_str()).build().ok();
+    let found = parameters.and_then(|parameters| {
+        // Rules that are built in: there is nothing to wait for.
+        ResolveEndpoint::resolve_endpoint(&DefaultResolver::new(), &parameters).now_or_never()?.ok()
+    });
+    found.map_or_else(
+        || format!("https://dynamodb.{}.amazonaws.com", line.region),
+        |endpoint| endpoint.url().to_owned(),
+    )
+}
+
+/// DynamoDB's reason for an answer other than 200.
+fn refusal(body: &[u8]) -> ErrorMetadata {
+    #[derive(serde::Deserialize)]
+    struct Refusal<'a> {
+        #[serde(rename = "__type", borrow)]
+        kind: Cow<'a, str>,
+    }
+    let mut reason = ErrorMetadata::builder();
+    if let Ok(Refusal { kind }) = serde_json::from_slice(body) {
+        reason = reason.code(kind.rsplit('#').next().unwrap_or_default());
+    }
+    reason.build()
+}
+
+/// A string attribute of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct S<'a>(pub(super) &'a str);
+
+impl Serialize for S<'_> {
+    fn serialize<W: Serializer>(&self, to: W) -> Result<W::Ok, W::Error> {
+        One("S", self.0).serialize(to)
+    }
+}
+
+/// An object with one member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct One<'a, T>(pub(super) &'a str, pub(super) T);
+
+impl<T: Serialize> Serialize for One<'_, T> {
+    fn serialize<W: Serializer>(&self, to: W) -> Result<W::Ok, W::Error> {
+        let mut map = to.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, &self.1)?;
+        map.end()
+    }
+}
+
+/// An object of pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pairs<'a, T>(pub(super) &'a [(&'a str, T)]);
+
+impl<T> Default for Pairs<'_, T> {
+    fn default() -> Self {
+        Self(&[])
+    }
+}
+
+impl<T: Serialize> Serialize for Pairs<'_, T> {
+    fn serialize<W: Serializer>(&self, to: W) -> Result<W::Ok, W::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// `UpdateItem`'s request; the key is a string.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UpdateItem<'a> {
+    pub(super) table_name: &'a str,
+    pub(super) key: Pairs<'a, S<'a>>,
+    pub(super) update_expression: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) condition_expression: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expression_attribute_names: Option<Pairs<'a, &'a str>>,
+    pub(super) expression_attribute_values: Pairs<'a, Value<'a>>,
+}
+
+/// Reads an answer that has nothing to tell but that it is one.
+pub(super) fn done(answer: &[u8]) -> Result<Result<(), StoreError>, serde_json::Error> {
+    serde_json::from_slice::<HashMap<&str, serde::de::IgnoredAny>>(answer).map(|_| Ok(()))
+}
+
+/// Any attribute of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value<'a>(pub(super) &'a AttributeValue);
+
+impl Serialize for Value<'_> {
+    fn serialize<W: Serializer>(&self, to: W) -> Result<W::Ok, W::Error> {
+        match self.0 {
+            AttributeValue::S(text) => One("S", text).serialize(to),
+            AttributeValue::N(number) => One("N", number).serialize(to),
+            AttributeValue::B(bytes) => One("B", STANDARD.encode(bytes)).serialize(to),
+            AttributeValue::Bool(flag) => One("BOOL", flag).serialize(to),
+            AttributeValue::L(values) => One("L", values.iter().map(Value).collect::<Vec<_>>()).serialize(to),
+            AttributeValue::M(item) => One("M", Attributes(item)).serialize(to),
+            _ => Err(serde::ser::Error::custom("no item has such an attribute")),
+        }
+    }
+}
+
+/// An item of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attributes<'a>(pub(super) &'a Item);
+
+impl Serialize for Attributes<'_> {
+    fn serialize<W: Serializer>(&self, to: W) -> Result<W::Ok, W::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, Value(value))))
+    }
+}
+
+/// A string or a number, borrowed from the answer where it has no escapes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(super) enum Scalar<'a> {
+    #[serde(borrow)]
+    S(Cow<'a, str>),
+    #[serde(borrow)]
+    N(Cow<'a, str>),
+}
+
+impl Scalar<'_> {
+    /// A string's text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::S(text) => Some(text),
+            Self::N(_) => None,
+        }
+    }
+
+    /// A number, where it is whole.
+    pub(super) fn number(&self) -> Option<i64> {
+        match self {
+            Self::S(_) => None,
+            Self::N(digits) => digits.parse().ok(),
+        }
+    }
+}
+
+/// `Query`'s request; the key condition's values are strings.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Query<'a> {
+    pub(super) table_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) index_name: Option<&'a str>,
+    pub(super) key_condition_expression: &'a str,
+    pub(super) expression_attribute_values: Pairs<'a, S<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<usize>,
+    pub(super) consistent_read: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exclusive_start_key: Option<&'a RawValue>,
+    /// `COUNT`, for numbers in place of items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) select: Option<&'a str>,
+}
+
+/// `Query`'s answer.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Queried<T> {
+    pub(super) items: Vec<T>,
+    /// Where to go on from, as it goes into the next request.
+    pub(super) last_evaluated_key: Option<Box<RawValue>>,
+}
+
+/// Reads a `Query`'s answer of any items.
+pub(super) fn queried(answer: &[u8]) -> Result<Result<Queried<Item>, StoreError>, serde_json::Error> {
+    let Queried { items, last_evaluated_key } = serde_json::from_slice::<Queried<Whole>>(answer)?;
+    Ok(Ok(Queried { items: items.into_iter().map(|Whole(item)| item).collect(), last_evaluated_key }))
+}
+
+/// How many items a `Query` with `select` counted, and where to go on from.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Number {
+    pub(super) count: u64,
+    pub(super) last_evaluated_key: Option<Box<RawValue>>,
+}
+
+/// Reads the answer to a `Query` with `select`.
+pub(super) fn number(answer: &[u8]) -> Result<Result<Number, StoreError>, serde_json::Error> {
+    serde_json::from_slice(answer).map(Ok)
+}
+
+/// `GetItem`'s request; the key's values are strings.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct GetItem<'a> {
+    pub(super) table_name: &'a str,
+    pub(super) key: Pairs<'a, S<'a>>,
+    pub(super) consistent_read: bool,
+}
+
+/// Reads `GetItem`'s answer.
+pub(super) fn got_item(answer: &[u8]) -> Result<Result<Option<Item>, StoreError>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Got {
+        item: Option<Whole>,
+    }
+    serde_json::from_slice::<Got>(answer).map(|got| Ok(got.item.map(|Whole(item)| item)))
+}
+
+/// Any item, as the SDK has it.
+#[derive(Clone, Debug)]
+pub(super) struct Whole(pub(super) Item);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let item = HashMap::<String, Attribute>::deserialize(from)?;
+        Ok(Self(item.into_iter().map(|(name, Attribute(value))| (name, value)).collect()))
+    }
+}
+
+/// Any attribute, as the SDK has it.
+struct Attribute(AttributeValue);
+
+impl<'de> Deserialize<'de> for Attribute {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "UPPERCASE")]
+        enum Any {
+            S(String),
+            N(String),
+            B(String),
+            Bool(bool),
+            Null(bool),
+            L(Vec<Attribute>),
+            M(Whole),
+            Ss(Vec<String>),
+            Ns(Vec<String>),
+        }
+        Ok(Self(match Any::deserialize(from)? {
+            Any::S(text) => AttributeValue::S(text),
+            Any::N(number) => AttributeValue::N(number),
+            Any::B(text) => {
+                AttributeValue::B(Blob::new(STANDARD.decode(text).map_err(serde::de::Error::custom)?))
+            }
+            Any::Bool(flag) => AttributeValue::Bool(flag),
+            Any::Null(flag) => AttributeValue::Null(flag),
+            Any::L(values) => AttributeValue::L(values.into_iter().map(|value| value.0).collect()),
+            Any::M(Whole(item)) => AttributeValue::M(item),
+            Any::Ss(texts) => AttributeValue::Ss(texts),
+            Any::Ns(numbers) => AttributeValue::Ns(numbers),
+        }))
+    }
+}
