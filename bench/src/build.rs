@@ -32,17 +32,11 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(program.ancestors().nth(2).context("no target directory")?.to_owned())
 }
 
-/// Builds everything that can be built here.
-pub(crate) fn all() -> Result<Built> {
+/// Builds everything that can be built here; the functions, unless builds of them are given.
+pub(crate) fn all(functions: Option<&Path>) -> Result<Built> {
     let (workspace, target) = (workspace()?, target()?);
     let baselines = workspace.join("bench/baselines");
-    let mut built = Built::default();
-    let mut arguments = vec!["build", "--release", "--locked"];
-    for function in FUNCTIONS {
-        arguments.extend(["--package", function]);
-        built.bootstraps.push((function, target.join("release").join(function)));
-    }
-    cargo(&arguments, workspace, &target)?;
+    let mut built = Built { bootstraps: self::functions(functions, workspace, &target)?, ..Built::default() };
     let folder = target.join("bench/rust");
     for name in RUST {
         // One after the other: together they would share the features of what both use.
@@ -59,6 +53,23 @@ pub(crate) fn all() -> Result<Built> {
         }
     }
     Ok(built)
+}
+
+/// The functions' bootstraps: those given, or built here.
+fn functions(given: Option<&Path>, workspace: &Path, target: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let folder = target.join("release");
+    if given.is_none() {
+        let packages = FUNCTIONS.iter().flat_map(|function| ["--package", function]);
+        let arguments: Vec<_> = ["build", "--release", "--locked"].into_iter().chain(packages).collect();
+        cargo(&arguments, workspace, target)?;
+    }
+    let folder = given.unwrap_or(&folder);
+    let find = |function| {
+        let candidates = [folder.join(function).join("bootstrap"), folder.join(function)];
+        let found = candidates.into_iter().find(|file| file.is_file());
+        Ok((function, found.with_context(|| format!("there is no {function} in {}", folder.display()))?))
+    };
+    FUNCTIONS.into_iter().map(find).collect()
 }
 
 impl Built {

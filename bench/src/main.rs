@@ -18,7 +18,7 @@ use front::Front;
 use measure::{Counts, Numbers, Samples};
 use report::Report;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use works::Group;
 
 /// Measures the built functions as Lambda runs them: cold starts, invocations, memory, size.
@@ -40,9 +40,13 @@ struct Cli {
     /// Leads in the bucket, 10,000 to 1,200,000 [default: 100000; quick: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10_000..=1_200_000))]
     leads: Option<u32>,
-    /// Count instructions as well, with valgrind
+    /// Count instructions as well, with valgrind; callgrind's files are left beside the table
     #[arg(long)]
     instructions: bool,
+    /// Measure these builds of the functions, e.g. target/lambda, in place of building them: a folder
+    /// with leads, signup and token, or with a folder of each that holds its bootstrap
+    #[arg(long, value_name = "DIR")]
+    functions: Option<PathBuf>,
     /// Where table.md and bench.svg go [default: bench in cargo's target directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -80,13 +84,13 @@ fn run(cli: &Cli) -> Result<()> {
     }
 
     tell("building the functions and what they are compared with");
-    let built = build::all()?;
+    let built = build::all(cli.functions.as_deref())?;
     tell(&format!("loading {} leads", works::thousands(leads)));
     let directory = tempfile::tempdir_in(&out)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = runtime.block_on(Data::start(directory.path(), leads))?;
     let front = runtime.block_on(Front::start(data.address()?, directory.path()))?;
-    let report = measure_all(cli, counts, &built, &data, &front, &runtime);
+    let report = measure_all(cli, counts, &built, &data, &front, &runtime, &out);
     runtime.block_on(data.stop());
 
     let report = report?;
@@ -108,6 +112,7 @@ fn measure_all(
     data: &Data,
     front: &Front,
     runtime: &tokio::runtime::Runtime,
+    out: &Path,
 ) -> Result<Report> {
     let mut groups = works::groups(data, &built.programs(data)?, front)?;
     groups.retain(|group| cli.only.is_empty() || cli.only.iter().any(|name| name == group.name));
@@ -136,7 +141,7 @@ fn measure_all(
         if cli.instructions && ["leads-100", "sign-up"].contains(&group.name) {
             for case in group.cases.iter().filter(|case| case.program.arguments.is_empty()) {
                 tell(&format!("counting instructions of {}, {}", group.name, case.label));
-                let millions = numbers.instructions(case).with_context(|| case.label.clone())?;
+                let millions = numbers.instructions(&group, case, out).with_context(|| case.label.clone())?;
                 report.instructions.push((group.name, case.label.clone(), millions));
             }
         }

@@ -6,6 +6,7 @@ use crate::works::{Case, Group};
 use ::tests::proxy::Proxy;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -141,11 +142,14 @@ impl Numbers {
         Ok(least)
     }
 
-    /// Instructions of an invocation, in millions, as callgrind counts them.
-    pub(crate) fn instructions(&self, case: &Case) -> Result<f64> {
+    /// Instructions of an invocation, in millions, as callgrind counts them; its file, for
+    /// `callgrind_annotate`, stays in the folder.
+    pub(crate) fn instructions(&self, group: &Group, case: &Case, folder: &Path) -> Result<f64> {
+        let file = folder.join(format!("callgrind.{}.{}", group.name, case.program.name));
         let mut totals = [0.0; COUNTED.len()];
         for (total, count) in totals.iter_mut().zip(COUNTED) {
-            let arguments = ["--tool=callgrind", "--callgrind-out-file=/dev/null"].map(Into::into);
+            let arguments =
+                ["--tool=callgrind".into(), format!("--callgrind-out-file={}", file.display()).into()];
             let program = Program {
                 command: "valgrind".into(),
                 arguments: arguments.into_iter().chain([case.program.command.clone()]).collect(),

@@ -5,7 +5,9 @@
 //! their change has sixty seconds to take effect.
 
 use crate::error::Refusal;
-use crate::model::{Permission, Permissions, Role, RoleId, Timestamp, TokenId, TokenRecord};
+use crate::model::{
+    Bucket, BucketId, Permission, Permissions, Role, RoleId, Timestamp, TokenId, TokenRecord,
+};
 use crate::secret::{Token, TokenDigest};
 use crate::store::{Store, StoreError};
 use std::collections::HashMap;
@@ -125,8 +127,60 @@ impl Authenticator {
         presented: &Presented,
         address: Option<IpAddr>,
     ) -> Result<Authentication, StoreError> {
-        let (token, roles) =
-            futures_util::future::join(self.store.token(&presented.digest), self.roles()).await;
+        self.judge(self.store.token(&presented.digest), address).await
+    }
+
+    /// As [`Authenticator::authenticate`], and reads the bucket in the same call.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub async fn authenticate_with_bucket(
+        &self,
+        presented: &Presented,
+        address: Option<IpAddr>,
+        bucket: &BucketId,
+    ) -> Result<(Authentication, Option<Bucket>), StoreError> {
+        let mut found = None;
+        let token = async {
+            let (token, bucket) = self.store.token_and_bucket(&presented.digest, bucket).await?;
+            found = bucket;
+            Ok(token)
+        };
+        Ok((self.judge(token, address).await?, found))
+    }
+
+    /// As [`Authenticator::authenticate`], and reads in the same call which bucket the source is assigned to.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub async fn authenticate_with_source(
+        &self,
+        presented: &Presented,
+        address: Option<IpAddr>,
+        (affiliate_id, source_id): (&str, &str),
+    ) -> Result<(Authentication, Option<BucketId>), StoreError> {
+        let mut found = None;
+        let token = async {
+            let look_up = self.store.token_and_source(&presented.digest, affiliate_id, source_id);
+            let (token, bucket) = look_up.await?;
+            found = bucket;
+            Ok(token)
+        };
+        Ok((self.judge(token, address).await?, found))
+    }
+
+    /// Reads the roles before the first request asks for them, over the connection that it will use then.
+    /// What fails is read again by that request.
+    pub async fn warm_up(&self) {
+        let _ = self.roles().await;
+    }
+
+    async fn judge(
+        &self,
+        token: impl Future<Output = Result<Option<TokenRecord>, StoreError>>,
+        address: Option<IpAddr>,
+    ) -> Result<Authentication, StoreError> {
+        let (token, roles) = futures_util::future::join(token, self.roles()).await;
         let Some(token) = token? else {
             return Ok(Authentication::Refused(Refusal::Unknown, None));
         };

@@ -4,7 +4,7 @@
 use crate::activity::Activity;
 use crate::auth::{Authentication, Authenticator, Caller, Presented};
 use crate::error::{ApiError, Refusal};
-use crate::model::TokenId;
+use crate::model::{BucketId, TokenId};
 use crate::page::Page;
 use crate::store::StoreError;
 use crate::telemetry::{self, RequestLine};
@@ -273,6 +273,24 @@ impl Exchange {
         let presented = Presented::read(header.read(request))?;
         let authentication = auth.authenticate(&presented, self.address).await?;
         Ok(self.caller(authentication)?)
+    }
+
+    /// Looks the token up and gives the caller; reads in the same call which bucket an affiliate's source is
+    /// assigned to, where both are given.
+    ///
+    /// # Errors
+    /// As [`Exchange::authenticate`].
+    pub async fn authenticate_with_source(
+        &mut self,
+        auth: &Authenticator,
+        presented: &Presented,
+        source: Option<(&str, &str)>,
+    ) -> Result<(Caller, Option<BucketId>), ApiError> {
+        let (authentication, bucket) = match source {
+            Some(source) => auth.authenticate_with_source(presented, self.address, source).await?,
+            None => (auth.authenticate(presented, self.address).await?, None),
+        };
+        Ok((self.caller(authentication)?, bucket))
     }
 
     /// Ends with an answer or an error: logs it, notes the token's use or refusal, and builds the

@@ -90,7 +90,13 @@ where
 {
     let config = Config::from_env()?;
     let app = std::sync::Arc::new(App::new(&config));
-    run(function, config.log_level, |request| handler(app.clone(), request))
+    let warm_up = async {
+        // Whoever looks tokens up has the table of roles.
+        if !config.tables.roles.is_empty() {
+            app.auth.warm_up().await;
+        }
+    };
+    run(function, config.log_level, warm_up, |request| handler(app.clone(), request))
 }
 
 /// As [`serve()`], of a function that needs no state: it gets no client for DynamoDB, and does not link
@@ -103,12 +109,13 @@ where
     F: Fn(lambda_http::Request) -> R,
     R: Future<Output = http::Response> + Send,
 {
-    run(function, config::log_level(|name| std::env::var(name).ok())?, handler)
+    run(function, config::log_level(|name| std::env::var(name).ok())?, std::future::ready(()), handler)
 }
 
 fn run<F, R>(
     function: &'static str,
     log_level: config::LogLevel,
+    warm_up: impl Future<Output = ()>,
     handler: F,
 ) -> Result<(), lambda_http::Error>
 where
@@ -116,10 +123,13 @@ where
     R: Future<Output = http::Response> + Send,
 {
     telemetry::init(function, log_level, telemetry::Output::Stdout);
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(lambda_http::run(
-        lambda_http::service_fn(|request| {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        // Lambda gives the time before the first request more processor than the requests themselves.
+        warm_up.await;
+        lambda_http::run(lambda_http::service_fn(|request| {
             let answer = handler(request);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
-        }),
-    ))
+        }))
+        .await
+    })
 }

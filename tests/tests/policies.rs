@@ -157,6 +157,11 @@ impl Recorder {
             let request = async |app: &TestApp| app.sign_up_once(&key, &format!("key {number}"), &body).await;
             self.note("signup", request).await.assert_ok();
         }
+        // The affiliate is the token's: where its client goes is looked up after the token.
+        let key = self.app.sign_up_key(&["A"]).await;
+        let body =
+            json!({ "email": "own@example.com", "phone": "12345", "firstName": "A", "sourceId": "elsewhere" });
+        self.note("signup", async |app: &TestApp| app.sign_up(&key, &body).await).await.assert_ok();
     }
 
     async fn people(&mut self) {

@@ -4,6 +4,7 @@ use lambda_http::Request;
 use lambda_http::http::header::{HeaderValue, ORIGIN};
 use serde::Serialize;
 use shared::App;
+use shared::auth::Presented;
 use shared::config::TradersRoom;
 use shared::error::ApiError;
 use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
@@ -35,11 +36,18 @@ pub async fn handle(app: Arc<App>, request: Request) -> Response {
 }
 
 async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {
-    let caller = exchange.authenticate(&app.auth, request, TokenHeader::ApiKey).await?;
+    let presented = Presented::read(TokenHeader::ApiKey.read(request))?;
+    let given = http::json_body(request, BODY_MAX).and_then(|body| Ok(SignUp::parse(body)?));
+    let source = match &given {
+        Ok(given) => given.affiliate_id.as_deref().zip(given.source_id.as_deref()),
+        Err(_) => None,
+    };
+    let mut is_looked_up = source.is_some();
+    let (caller, mut assigned) = exchange.authenticate_with_source(&app.auth, &presented, source).await?;
 
     // Whoever may not sign up at all hears that before anything of the body.
     caller.require(Permission::ClientsCreate)?;
-    let given = SignUp::parse(http::json_body(request, BODY_MAX)?)?;
+    let given = given?;
     let affiliate_id = caller.sign_up_affiliate(given.affiliate_id.as_deref())?;
     let started = Instant::now();
     let idempotency = idempotency_key(request)?;
@@ -49,10 +57,15 @@ async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Resul
     let autologin = Autologin::prepare(&app.traders_room, request)?;
 
     loop {
-        let bucket_id = match &affiliate_id {
-            Some(affiliate_id) => app.store.route(affiliate_id, given.source_id.as_deref()).await?,
-            None => None,
+        // The source's bucket was read with the token, where the request names an affiliate: its own, or it
+        // would have been refused.
+        let bucket_id = match (&affiliate_id, assigned.take()) {
+            (Some(_), Some(assigned)) => Some(assigned),
+            (Some(affiliate_id), None) if is_looked_up => app.store.open_bucket(affiliate_id).await?,
+            (Some(affiliate_id), None) => app.store.route(affiliate_id, given.source_id.as_deref()).await?,
+            (None, _) => None,
         };
+        is_looked_up = false;
         let client = Client::register(given.clone(), affiliate_id.clone(), bucket_id);
         let id = client.id.clone();
         return match app

@@ -49,7 +49,7 @@ impl Places {
     const MAX: usize = 1000;
 
     fn get(&self, search: &Search<'_>) -> Option<Place> {
-        let key = (search.fingerprint, search.query.offset);
+        let key = (*search.fingerprint(), search.query.offset);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
@@ -59,7 +59,7 @@ impl Places {
         if places.len() >= Self::MAX {
             places.clear();
         }
-        places.insert((search.fingerprint, offset), place);
+        places.insert((*search.fingerprint(), offset), place);
     }
 }
 

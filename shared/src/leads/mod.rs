@@ -5,16 +5,17 @@ mod cursor;
 mod listing;
 
 use crate::App;
-use crate::auth::Presented;
+use crate::auth::{Authentication, Presented};
 use crate::error::ApiError;
 use crate::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
-use crate::model::{Bucket, BucketId, KeyBy, Keys, LeadsQuery, TokenId};
+use crate::model::{Bucket, BucketId, KeyBy, Keys, LeadsQuery, TokenId, quote};
 use crate::store::{PlacedLead, Store, StoreError, keys};
 use cursor::Cursor;
 use lambda_http::Request;
 pub use listing::Places;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Largest request body: 5,000 of the longest emails fit.
@@ -69,16 +70,16 @@ async fn answer(
             _ => None,
         }
     };
-    let (authentication, bucket, early) = futures_util::future::join3(
-        app.auth.authenticate(&presented, exchange.address()),
-        app.buckets.get(&app.store, bucket_id.as_ref(), |bucket| path.problem(bucket).is_none()),
+    let (looked_up, early) = futures_util::future::join(
+        look_up(app, &presented, exchange.address(), bucket_id.as_ref(), path),
         early,
     )
     .await;
+    let (authentication, bucket) = looked_up?;
 
-    let caller = exchange.caller(authentication?)?;
+    let caller = exchange.caller(authentication)?;
     caller.require_view(path.affiliate_id)?;
-    let (Some(search), Some(bucket)) = (search?, bucket?) else {
+    let (Some(search), Some(bucket)) = (search?, bucket) else {
         return Err(ApiError::BadRequest(NO_BUCKET.into()));
     };
     if let Some(problem) = path.problem(&bucket) {
@@ -90,6 +91,26 @@ async fn answer(
         None => search.run(app).await?,
     };
     search.render(&found)
+}
+
+/// Reads the token, and the bucket with it unless it was read a moment ago.
+async fn look_up(
+    app: &App,
+    presented: &Presented,
+    address: Option<IpAddr>,
+    bucket_id: Option<&BucketId>,
+    path: Path<'_>,
+) -> Result<(Authentication, Option<Arc<Bucket>>), StoreError> {
+    let serves = |bucket: &Bucket| path.problem(bucket).is_none();
+    let known = bucket_id.and_then(|id| app.buckets.get(id, serves));
+    match bucket_id.filter(|_| known.is_none()) {
+        None => Ok((app.auth.authenticate(presented, address).await?, known)),
+        Some(id) => {
+            let since = Instant::now();
+            let (authentication, bucket) = app.auth.authenticate_with_bucket(presented, address, id).await?;
+            Ok((authentication, app.buckets.note(id, since, bucket)))
+        }
+    }
 }
 
 impl Path<'_> {
@@ -114,31 +135,24 @@ impl Buckets {
     pub const MAX_AGE: Duration = Duration::from_secs(5);
     const MAX: usize = 256;
 
-    async fn get(
-        &self,
-        store: &Store,
-        id: Option<&BucketId>,
-        serves: impl Fn(&Bucket) -> bool,
-    ) -> Result<Option<Arc<Bucket>>, StoreError> {
-        let Some(id) = id else { return Ok(None) };
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        if let Some((since, bucket)) = cached
-            && since.elapsed() < Self::MAX_AGE
-            && serves(&bucket)
-        {
-            return Ok(Some(bucket));
-        }
-        let since = Instant::now();
-        let Some(bucket) = store.bucket(id).await?.map(Arc::new) else {
+    fn get(&self, id: &BucketId, serves: impl Fn(&Bucket) -> bool) -> Option<Arc<Bucket>> {
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, bucket) = cache.get(id)?;
+        (since.elapsed() < Self::MAX_AGE && serves(bucket)).then(|| bucket.clone())
+    }
+
+    /// Takes what was read, from this moment on.
+    fn note(&self, id: &BucketId, since: Instant, bucket: Option<Bucket>) -> Option<Arc<Bucket>> {
+        let Some(bucket) = bucket.map(Arc::new) else {
             self.forget(id);
-            return Ok(None);
+            return None;
         };
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= Self::MAX {
             cache.clear();
         }
         cache.insert(id.clone(), (since, bucket.clone()));
-        Ok(Some(bucket))
+        Some(bucket)
     }
 
     /// Drops a record that this instance changed itself.
@@ -182,8 +196,8 @@ struct Search<'a> {
     list: String,
     /// The source's part of it, on the endpoint that has one.
     source_list: Option<String>,
-    /// What a cursor of this search is bound to.
-    fingerprint: [u8; 32],
+    /// See [`Search::fingerprint`].
+    fingerprint: OnceLock<[u8; 32]>,
     after: Option<Cursor>,
 }
 
@@ -204,14 +218,22 @@ impl<'a> Search<'a> {
     fn new(query: LeadsQuery, bucket_id: &BucketId, path: Path<'a>) -> Result<Self, ApiError> {
         let list = keys::bucket_list(bucket_id);
         let source_list = path.source_id.map(|source| keys::source_list(&list, source));
-        let fingerprint = cursor::fingerprint(source_list.as_ref().unwrap_or(&list), &query);
-        let after = match &query.cursor {
-            Some(text) => Some(Cursor::parse(text, &fingerprint).ok_or(ApiError::BadRequest(
+        let affiliate_id = path.affiliate_id;
+        let mut search =
+            Self { query, affiliate_id, list, source_list, fingerprint: OnceLock::new(), after: None };
+        if let Some(text) = &search.query.cursor {
+            search.after = Some(Cursor::parse(text, search.fingerprint()).ok_or(ApiError::BadRequest(
                 "cursor must be the x-next-cursor of an answer to the same bucket and filters".into(),
-            ))?),
-            None => None,
-        };
-        Ok(Self { query, affiliate_id: path.affiliate_id, list, source_list, fingerprint, after })
+            ))?);
+        }
+        Ok(search)
+    }
+
+    /// What a cursor of this search is bound to. Most searches by emails need none, and it takes as long as
+    /// they are many.
+    fn fingerprint(&self) -> &[u8; 32] {
+        self.fingerprint
+            .get_or_init(|| cursor::fingerprint(self.source_list.as_ref().unwrap_or(&self.list), &self.query))
     }
 
     async fn run(&self, app: &App) -> Result<Found, StoreError> {
@@ -234,18 +256,18 @@ impl<'a> Search<'a> {
         });
         let missing = keys.emails.len() + keys.ids.len() - here.len();
         let order = self.order();
-        // Keyed by place, a lead that was given both by email and by id comes once.
-        let sorted: BTreeMap<String, PlacedLead> = here
-            .into_iter()
-            .filter(|placed| self.query.filters.accept(&placed.lead))
-            .map(|placed| (order.sort_key(&placed.lead), placed))
-            .collect();
-        let total = sorted.len();
+        here.retain(|placed| self.query.filters.accept(&placed.lead));
+        here.sort_unstable_by(|one, other| order.place(&one.lead).cmp(&order.place(&other.lead)));
+        // A lead that was given both by email and by id comes once.
+        here.dedup_by(|one, other| one.lead.id == other.lead.id);
+        let total = here.len();
         let start = match &self.after {
-            Some(cursor) => sorted.range(..=cursor.key.clone()).count(),
+            Some(cursor) => here.partition_point(|placed| order.sort_key(&placed.lead) <= cursor.key),
             None => usize::try_from(self.query.offset).unwrap_or(usize::MAX).min(total),
         };
-        let leads: Vec<_> = sorted.into_values().skip(start).take(self.query.limit).collect();
+        here.drain(..start);
+        here.truncate(self.query.limit);
+        let leads = here;
         Ok(Found {
             more: start + leads.len() < total,
             leads,
@@ -255,9 +277,12 @@ impl<'a> Search<'a> {
     }
 
     fn render(&self, found: &Found) -> Result<Answer, ApiError> {
-        let mut body = Vec::with_capacity(2 + found.leads.len() * 260);
+        let mut body = Vec::with_capacity(2 + found.leads.len() * 280);
+        let mut affiliate_id = Vec::new();
+        quote(self.affiliate_id, &mut affiliate_id);
         body.push(b'{');
-        let (mut shown, mut returned) = (0, 2);
+        // Length as part of another JSON text, of what was counted so far.
+        let (mut shown, mut returned, mut counted) = (0, 1, 0);
         for PlacedLead { lead, .. } in &found.leads {
             let before = body.len();
             if shown > 0 {
@@ -267,15 +292,17 @@ impl<'a> Search<'a> {
                 KeyBy::Id if !lead.id.as_str().is_empty() => lead.id.as_str(),
                 KeyBy::Id | KeyBy::Email => &lead.email,
             };
-            let written = serde_json::to_writer(&mut body, key).and_then(|()| {
-                body.push(b':');
-                serde_json::to_writer(&mut body, &lead.to_answer(self.affiliate_id))
-            });
-            written.map_err(|_| StoreError::malformed("lead"))?;
-            returned += escaped_len(&body[before..]);
-            if returned > ANSWER_MAX {
-                body.truncate(before);
-                break;
+            quote(key, &mut body);
+            body.push(b':');
+            lead.write(&affiliate_id, &mut body);
+            // No text gets longer than twice its length.
+            if body.len() * 2 > ANSWER_MAX {
+                returned += escaped_len(&body[counted..]);
+                counted = body.len();
+                if returned > ANSWER_MAX {
+                    body.truncate(before);
+                    break;
+                }
             }
             shown += 1;
         }
@@ -294,7 +321,7 @@ impl<'a> Search<'a> {
                 let cursor = Cursor { position, key: self.order().sort_key(&last.lead) };
                 answer = answer
                     .header("x-next-offset", position)
-                    .header("x-next-cursor", cursor.to_text(&self.fingerprint));
+                    .header("x-next-cursor", cursor.to_text(self.fingerprint()));
             }
         }
         Ok(answer)

@@ -29,6 +29,9 @@ impl Email {
 
     /// What two spellings of one address have in common; also for text that is no address.
     pub fn key_of(text: &str) -> String {
+        if text.is_ascii() {
+            return text.trim().to_ascii_lowercase();
+        }
         // Letter by letter: a word's last sigma must not become another letter than one within.
         text.trim().chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
     }

@@ -1,7 +1,6 @@
 //! What the Leads endpoints take and give (CONTRACT.md, section 2).
 
-use super::{ClientId, Email, Invalid, Object, Timestamp};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use super::{ClientId, Email, Invalid, Object, Timestamp, quote};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
@@ -34,24 +33,27 @@ pub struct Lead {
 }
 
 impl Lead {
-    /// The lead as a partner's answer has it. The affiliate is the bucket's: a bucket holds
-    /// leads of its own affiliate only.
-    pub fn to_answer<'a>(&'a self, affiliate_id: &'a str) -> impl Serialize + 'a {
-        struct Shown<'a>(&'a Lead, &'a str);
-        impl Serialize for Shown<'_> {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                let Self(lead, affiliate_id) = self;
-                let mut shown = to.serialize_struct("Lead", 6)?;
-                shown.serialize_field("id", lead.id.as_str())?;
-                shown.serialize_field("email", &lead.email)?;
-                shown.serialize_field("affiliateID", affiliate_id)?;
-                shown.serialize_field("status", &lead.status)?;
-                shown.serialize_field("createdDate", &format_args!("{}", lead.created_date))?;
-                shown.serialize_field("ftd", &lead.ftd.map(|ftd| ftd.to_string()))?;
-                shown.end()
+    /// Writes the lead as a partner's answer has it: JSON. The affiliate is the bucket's, as JSON text: a
+    /// bucket holds leads of its own affiliate only. By hand, because a page writes up to 5,000 of them.
+    pub fn write(&self, affiliate_id: &[u8], to: &mut Vec<u8>) {
+        to.extend_from_slice(br#"{"id":"#);
+        quote(self.id.as_str(), to);
+        to.extend_from_slice(br#","email":"#);
+        quote(&self.email, to);
+        to.extend_from_slice(br#","affiliateID":"#);
+        to.extend_from_slice(affiliate_id);
+        to.extend_from_slice(br#","status":"#);
+        quote(&self.status, to);
+        to.extend_from_slice(br#","createdDate":""#);
+        to.extend_from_slice(&self.created_date.text());
+        match self.ftd {
+            None => to.extend_from_slice(br#"","ftd":null}"#),
+            Some(ftd) => {
+                to.extend_from_slice(br#"","ftd":""#);
+                to.extend_from_slice(&ftd.text());
+                to.extend_from_slice(br#""}"#);
             }
         }
-        Shown(self, affiliate_id)
     }
 }
 
@@ -171,16 +173,12 @@ impl LeadsQuery {
 }
 
 fn distinct<T>(given: Vec<T>, normalise: impl Fn(T) -> String) -> Vec<String> {
-    let mut seen = HashSet::with_capacity(given.len());
-    let mut kept = Vec::with_capacity(given.len());
-    for text in given {
-        let text = normalise(text);
-        if !seen.contains(&text) {
-            seen.insert(text.clone());
-            kept.push(text);
-        }
-    }
-    kept
+    let mut texts: Vec<String> = given.into_iter().map(normalise).collect();
+    let mut seen = HashSet::with_capacity(texts.len());
+    let firsts: Vec<bool> = texts.iter().map(|text| seen.insert(text.as_str())).collect();
+    let mut firsts = firsts.into_iter();
+    texts.retain(|_| firsts.next().unwrap_or(true));
+    texts
 }
 
 fn statuses(filters: &Object<'_>) -> Result<Option<Vec<String>>, Invalid> {
@@ -248,6 +246,12 @@ impl<'de> serde::Deserialize<'de> for Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn written(lead: &Lead) -> String {
+        let mut text = Vec::new();
+        lead.write(br#""1234567890""#, &mut text);
+        String::from_utf8(text).unwrap()
+    }
 
     fn parse(body: &str) -> Result<LeadsQuery, String> {
         LeadsQuery::parse(body.as_bytes()).map_err(|error| error.to_string())
@@ -360,7 +364,7 @@ mod tests {
             ftd: None,
         };
         assert_eq!(
-            serde_json::to_string(&lead.to_answer("1234567890")).unwrap(),
+            written(&lead),
             r#"{"id":"69ce524d741e8f2238329fff","email":"user1@example.com","affiliateID":"1234567890","status":"active","createdDate":"2021-01-01T00:00:00.000Z","ftd":null}"#
         );
     }

@@ -16,7 +16,7 @@ pub use client::{
     SignUp, TEXT_MAX,
 };
 pub use email::Email;
-pub use json::{Object, depth_exceeds};
+pub use json::{Object, depth_exceeds, quote};
 pub use lead::{
     CURSOR_MAX, Filters, KeyBy, Keys, LIMIT_DEFAULT, LIMIT_MAX, Lead, LeadsQuery, OFFSET_MAX, Range,
     STATUSES_MAX,

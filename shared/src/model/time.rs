@@ -57,8 +57,9 @@ fn iso_millis(text: &str) -> Option<i64> {
     Some(TimeZone::UTC.to_timestamp(local).ok()?.as_millisecond())
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// As it is shown, in ASCII.
+    pub fn text(self) -> [u8; 24] {
         // Days to a civil date after Howard Hinnant's published method; the library's general
         // formatter costs several times as much, and a page formats up to 10,000 times.
         let (days, millis) = (self.0 / 86_400_000, self.0 % 86_400_000);
@@ -87,7 +88,13 @@ impl fmt::Display for Timestamp {
                 value /= 10;
             }
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tokens and roles.
 
+use super::batch::Place;
+use super::buckets::{bucket_from, routed_bucket};
 use super::change::unchanged;
 use super::clients::VERSION;
 use super::item::{Item, Reader, b, item, list, n, s};
@@ -7,7 +9,8 @@ use super::transaction::{Sent, failed};
 use super::wire::{GetItem, Pairs, Query, S};
 use super::{Store, StoreError, keys};
 use crate::model::{
-    NAME_MAX_CHARS, Permission, Role, RoleId, Stored, TokenId, TokenRecord, Version, Whitelist,
+    Bucket, BucketId, NAME_MAX_CHARS, Permission, Role, RoleId, Stored, TokenId, TokenRecord, Version,
+    Whitelist,
 };
 use crate::secret::TokenDigest;
 use aws_sdk_dynamodb::error::SdkError;
@@ -77,12 +80,58 @@ impl Store {
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn token(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
         let id = digest.token_id();
-        let Some(stored) = self.token_item(&id).await? else { return Ok(None) };
-        // The key is a part of a digest of the digest; the whole is compared as well.
-        if !digest.matches(Reader::new("token", &stored).bytes("digest")?) {
-            return Ok(None);
+        let stored = self.token_item(&id).await?;
+        stored.map_or(Ok(None), |stored| token_with_digest(digest, id, &stored))
+    }
+
+    /// The token with this digest as [`Store::token`] gives it, and the bucket with this id, eventually
+    /// consistent: one call for both.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries, went on leaving keys unprocessed, or an item is malformed.
+    pub async fn token_and_bucket(
+        &self,
+        digest: &TokenDigest,
+        bucket: &BucketId,
+    ) -> Result<(Option<TokenRecord>, Option<Bucket>), StoreError> {
+        let key = [("pk", S(&keys::bucket(bucket))), ("sk", S(keys::BUCKET_RECORD))];
+        let (token, stored) = self.token_and_item(digest, Pairs(&key)).await?;
+        Ok((token, stored.as_ref().map(bucket_from).transpose()?))
+    }
+
+    /// The token with this digest as [`Store::token`] gives it, and the bucket that the affiliate's source is
+    /// assigned to, eventually consistent: one call for both.
+    ///
+    /// # Errors
+    /// As [`Store::token_and_bucket`].
+    pub async fn token_and_source(
+        &self,
+        digest: &TokenDigest,
+        affiliate_id: &str,
+        source_id: &str,
+    ) -> Result<(Option<TokenRecord>, Option<BucketId>), StoreError> {
+        // No bucket belongs to an affiliate of a longer name.
+        if affiliate_id.chars().count() > NAME_MAX_CHARS {
+            return Ok((self.token(digest).await?, None));
         }
-        token_from(id, &stored).map(Some)
+        let key = [("pk", S(&keys::affiliate(affiliate_id))), ("sk", S(&keys::assigned_source(source_id)))];
+        let (token, stored) = self.token_and_item(digest, Pairs(&key)).await?;
+        Ok((token, stored.as_ref().map(routed_bucket).transpose()?))
+    }
+
+    /// A token, and an item of the buckets table.
+    async fn token_and_item(
+        &self,
+        digest: &TokenDigest,
+        key: Pairs<'_, S<'_>>,
+    ) -> Result<(Option<TokenRecord>, Option<Item>), StoreError> {
+        let id = digest.token_id();
+        let tokens_key = [("id", S(id.as_str()))];
+        let token = Place { table: &self.tables.tokens, key: Pairs(&tokens_key), consistent: true };
+        let beside = Place { table: &self.tables.buckets, key, consistent: false };
+        let [token, beside] = self.get_two("token and bucket", [token, beside]).await?;
+        let token = token.map_or(Ok(None), |stored| token_with_digest(digest, id.clone(), &stored))?;
+        Ok((token, beside))
     }
 
     async fn token_item(&self, id: &TokenId) -> Result<Option<Item>, StoreError> {
@@ -493,6 +542,19 @@ fn token_of(stored: &Item) -> Result<TokenRecord, StoreError> {
     let reader = Reader::new("token", stored);
     let id = TokenId::parse(reader.text("id")?).ok_or_else(|| reader.malformed())?;
     token_from(id, stored)
+}
+
+/// Reads the token's item, if it is this token's.
+fn token_with_digest(
+    digest: &TokenDigest,
+    id: TokenId,
+    stored: &Item,
+) -> Result<Option<TokenRecord>, StoreError> {
+    // The key is a part of a digest of the digest; the whole is compared as well.
+    if !digest.matches(Reader::new("token", stored).bytes("digest")?) {
+        return Ok(None);
+    }
+    token_from(id, stored).map(Some)
 }
 
 fn token_from(id: TokenId, stored: &Item) -> Result<TokenRecord, StoreError> {

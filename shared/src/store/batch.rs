@@ -1,9 +1,12 @@
 //! `BatchGetItem`: any number of keys, 100 a call, all calls at once.
 
 use super::item::Item;
+use super::wire::{Pairs, S, Whole};
 use super::{Store, StoreError};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use futures_util::future::try_join_all;
+use serde::Serialize;
+use std::collections::HashMap;
 use std::time::Duration;
 
 const KEYS_PER_CALL: usize = 100;
@@ -41,7 +44,85 @@ where
     Ok(try_join_all(chunks).await?.into_iter().flatten().collect())
 }
 
+/// `BatchGetItem`'s request of one item from each of some tables.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Request<'a> {
+    request_items: Pairs<'a, From<'a>>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct From<'a> {
+    keys: [Pairs<'a, S<'a>>; 1],
+    consistent_read: bool,
+}
+
+/// Items of several tables.
+#[derive(Debug)]
+pub(super) struct Mixed {
+    /// Each with its table.
+    items: Vec<(String, Item)>,
+    /// Tables that DynamoDB did not get to.
+    left: Vec<String>,
+}
+
+impl Mixed {
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer {
+            responses: HashMap<String, Vec<Whole>>,
+            #[serde(default)]
+            unprocessed_keys: HashMap<String, serde::de::IgnoredAny>,
+        }
+        let answer: Answer = serde_json::from_slice(answer)?;
+        let items = answer
+            .responses
+            .into_iter()
+            .flat_map(|(table, items)| items.into_iter().map(move |Whole(item)| (table.clone(), item)));
+        Ok(Ok(Self { items: items.collect(), left: answer.unprocessed_keys.into_keys().collect() }))
+    }
+}
+
+/// An item by its table and key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) table: &'a str,
+    pub(super) key: Pairs<'a, S<'a>>,
+    pub(super) consistent: bool,
+}
+
 impl Store {
+    /// Two items of different tables, in one call.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries, or went on leaving keys unprocessed.
+    pub(super) async fn get_two(
+        &self,
+        operation: &'static str,
+        places: [Place<'_>; 2],
+    ) -> Result<[Option<Item>; 2], StoreError> {
+        let items = all(operation, places.to_vec(), |left| async move {
+            let tables: Vec<_> = left
+                .iter()
+                .map(|place| (place.table, From { keys: [place.key], consistent_read: place.consistent }))
+                .collect();
+            let request = Request { request_items: Pairs(&tables) };
+            let answer = self.calls.mixed.call(operation, &request).await?;
+            let left = left.into_iter().filter(|place| answer.left.iter().any(|table| table == place.table));
+            Ok((answer.items, left.collect()))
+        })
+        .await?;
+        let mut found = [None, None];
+        for (table, item) in items {
+            if let Some(at) = places.iter().position(|place| place.table == table) {
+                found[at] = Some(item);
+            }
+        }
+        Ok(found)
+    }
+
     /// The items with these keys, in no order; keys without an item are left out.
     ///
     /// # Errors

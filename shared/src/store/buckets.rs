@@ -375,22 +375,29 @@ impl Store {
             let found = self.calls.get_item.call("route by source", &request).await?;
             found.as_ref().map(routed_bucket).transpose()
         };
-        let open = async {
-            let request = Query {
-                table_name: &self.tables.buckets,
-                key_condition_expression: "pk = :pk AND begins_with(sk, :open)",
-                expression_attribute_values: Pairs(&[
-                    (":pk", S(&affiliate)),
-                    (":open", S(keys::OPEN_BUCKETS)),
-                ]),
-                limit: Some(1),
-                ..Query::default()
-            };
-            let found = self.calls.items.call("route to open bucket", &request).await?;
-            found.items.first().map(routed_bucket).transpose()
-        };
-        let (assigned, open) = futures_util::future::join(assigned, open).await;
+        let (assigned, open) = futures_util::future::join(assigned, self.open_bucket(affiliate_id)).await;
         Ok(assigned?.or(open?))
+    }
+
+    /// The affiliate's oldest bucket without sources: where its clients go whose source is assigned to none.
+    /// Eventually consistent.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries, or an item is malformed.
+    pub async fn open_bucket(&self, affiliate_id: &str) -> Result<Option<BucketId>, StoreError> {
+        if affiliate_id.chars().count() > NAME_MAX_CHARS {
+            return Ok(None);
+        }
+        let affiliate = keys::affiliate(affiliate_id);
+        let request = Query {
+            table_name: &self.tables.buckets,
+            key_condition_expression: "pk = :pk AND begins_with(sk, :open)",
+            expression_attribute_values: Pairs(&[(":pk", S(&affiliate)), (":open", S(keys::OPEN_BUCKETS))]),
+            limit: Some(1),
+            ..Query::default()
+        };
+        let found = self.calls.items.call("route to open bucket", &request).await?;
+        found.items.first().map(routed_bucket).transpose()
     }
 }
 
@@ -424,12 +431,12 @@ fn assigned(bucket: &Bucket, source: &str) -> Item {
     ])
 }
 
-fn routed_bucket(stored: &Item) -> Result<BucketId, StoreError> {
+pub(super) fn routed_bucket(stored: &Item) -> Result<BucketId, StoreError> {
     let reader = Reader::new("bucket route", stored);
     BucketId::parse(reader.text("bucketId")?).ok_or_else(|| reader.malformed())
 }
 
-fn bucket_from(stored: &Item) -> Result<Bucket, StoreError> {
+pub(super) fn bucket_from(stored: &Item) -> Result<Bucket, StoreError> {
     let reader = Reader::new("bucket", stored);
     Ok(Bucket {
         id: BucketId::parse(reader.text("id")?).ok_or_else(|| reader.malformed())?,

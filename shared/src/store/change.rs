@@ -4,7 +4,7 @@ use super::clients::{VERSION, client_item};
 use super::item::{Item, Reader, s};
 use super::leads::PlacedLead;
 use super::tally::{CounterPart, Tally};
-use super::transaction::{Patience, failed, reasons, transient};
+use super::transaction::{Patience, Sent, failed, transient};
 use super::{Store, StoreError, keys};
 use crate::model::{Client, Stored, Timestamp, Version};
 use aws_sdk_dynamodb::types::{
@@ -51,19 +51,19 @@ impl Store {
             to.updated_date = now;
             let to = Stored { value: to, version: version.clone() };
             let (parts, writes) = self.change(from, &to)?;
-            let sent = self.sdk().transact_write_items().set_transact_items(Some(writes)).send().await;
-            let Err(error) = sent else { return Ok(ChangeClient::Changed(Box::new(to))) };
-            let reasons = reasons("change client", &error)?;
-            if let Some(outcome) = verdict(&to, &parts, reasons)? {
+            let Sent::Cancelled(reasons) = self.transact_once("change client", &writes).await? else {
+                return Ok(ChangeClient::Changed(Box::new(to)));
+            };
+            if let Some(outcome) = verdict(&to, &parts, &reasons)? {
                 return Ok(outcome);
             }
-            for (part, reason) in parts.iter().zip(reasons) {
+            for (part, reason) in parts.iter().zip(&reasons) {
                 if let (Part::Counter(counter), Some("TransactionConflict")) = (part, reason.code()) {
                     self.spread.note_conflict(&counter.list);
                 }
             }
             if !patience.wait().await {
-                return Err(StoreError::of("change client", &error));
+                return Err(StoreError::outrun("change client"));
             }
         }
     }

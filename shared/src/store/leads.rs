@@ -3,11 +3,10 @@
 use super::batch;
 use super::counters::{self, Cells, Seconds};
 use super::item::{Item, Reader, item, n, s};
-use super::wire::{One, Pairs, Queried, Query, S, Scalar};
+use super::wire::{Pairs, Queried, Query, S, Scalar};
 use super::{Store, StoreError, keys};
-use crate::model::{ClientId, Email, Keys, Lead, Timestamp};
+use crate::model::{ClientId, Email, Keys, Lead, Timestamp, quote};
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -18,8 +17,6 @@ use std::ops::RangeInclusive;
 /// Attributes of a lead, in its own item and in the client's: those of [`Row`].
 const PROJECTION: &str =
     "pk, e, c, u, s, f, b, bs, id, email, #status, createdDate, updatedDate, ftd, #list, sourceList";
-/// Reserved words among them.
-const PROJECTED_NAMES: Pairs<'_, &str> = Pairs(&[("#status", "status"), ("#list", "list")]);
 
 /// A lead and the lists it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +75,12 @@ impl Order {
         }
     }
 
-    /// The lead's sort key in the index.
+    /// Where the lead comes in the index.
+    pub fn place(self, lead: &Lead) -> (Timestamp, &str) {
+        (self.moment(lead), lead.id.as_str())
+    }
+
+    /// The lead's sort key in the index; sorts as [`Order::place`] does.
     pub fn sort_key(self, lead: &Lead) -> String {
         keys::moment_then_id(self.moment(lead), &lead.id)
     }
@@ -382,14 +384,8 @@ impl Store {
         let wanted: Vec<String> =
             emails.map(|email| keys::lead(email)).chain(ids.map(|id| keys::client(id))).collect();
         batch::all("leads by keys", wanted, |left| async move {
-            let keys = left.iter().map(|pk| Pk { pk: S(pk) }).collect();
-            let wanted = Wanted {
-                keys,
-                projection_expression: PROJECTION,
-                expression_attribute_names: PROJECTED_NAMES,
-            };
-            let request = BatchGetItem { request_items: One(&self.tables.clients, wanted) };
-            let Batch { leads, left } = self.calls.leads.call("leads by keys", &request).await?;
+            let request = batch_request(&self.tables.clients, &left);
+            let Batch { leads, left } = self.calls.leads.send("leads by keys", request).await?;
             Ok((leads, left))
         })
         .await
@@ -580,24 +576,21 @@ impl Store {
     }
 }
 
-/// `BatchGetItem`'s request of leads.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct BatchGetItem<'a> {
-    request_items: One<'a, Wanted<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Wanted<'a> {
-    keys: Vec<Pk<'a>>,
-    projection_expression: &'a str,
-    expression_attribute_names: Pairs<'a, &'a str>,
-}
-
-#[derive(Serialize)]
-struct Pk<'a> {
-    pk: S<'a>,
+/// `BatchGetItem`'s request of leads; by hand, because a request has up to 5,000 keys.
+fn batch_request(table: &str, keys: &[String]) -> Vec<u8> {
+    let mut request = Vec::with_capacity(400 + keys.len() * 60);
+    request.extend_from_slice(br#"{"RequestItems":{"#);
+    quote(table, &mut request);
+    request.extend_from_slice(br#":{"Keys":["#);
+    for (at, key) in keys.iter().enumerate() {
+        request.extend_from_slice(if at == 0 { br#"{"pk":{"S":"# } else { br#",{"pk":{"S":"# });
+        quote(key, &mut request);
+        request.extend_from_slice(b"}}");
+    }
+    request.extend_from_slice(br#"],"ProjectionExpression":"#);
+    quote(PROJECTION, &mut request);
+    request.extend_from_slice(br##","ExpressionAttributeNames":{"#status":"status","#list":"list"}}}}"##);
+    request
 }
 
 /// Sums of shards as counts: a shard can be below zero where a lead left by another one.

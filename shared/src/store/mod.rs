@@ -4,12 +4,13 @@
 //! | access pattern | call | rounds |
 //! | --- | --- | --- |
 //! | token by its digest | [`Store::token`]: `GetItem`, strongly consistent | 1 |
+//! | token, with a bucket or a source beside it | [`Store::token_and_bucket`], [`Store::token_and_source`]: `BatchGetItem`, of the token strongly consistent | 1 |
 //! | all roles | [`Store::roles`]: `Query` of one partition | 1 |
 //! | bucket by id | [`Store::bucket`]: `GetItem` | 1 |
 //! | leads by emails and ids | [`Store::leads_by_keys`]: `BatchGetItem`, 100 keys a call, all at once | 1 |
 //! | totals and the place of an offset | [`Store::cells`], [`Store::seconds`]: `Query` of counters | 1 each |
 //! | a page of a list | [`Store::page`]: `Query` of one index | 1 per MB |
-//! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once | 1 |
+//! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once; [`Store::open_bucket`]: `Query` | 1 |
 //! | a sign-up | [`Store::sign_up`], [`Store::register`]: `TransactWriteItems` | 1 |
 //! | a change of a client | [`Store::change_client`]: `TransactWriteItems` | 1 |
 //! | tokens and roles, for administrators | [`Store::tokens`], [`Store::token_by_id`], [`Store::role`]; [`Store::create_token`], [`Store::delete_token`]: `TransactWriteItems` | 1 |
@@ -58,6 +59,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use transaction::Sent;
 use wire::{Action, Line, Number, Queried};
 
 /// Longest a lost connection or a stalled answer may hold a request up before it is tried again.
@@ -139,9 +141,11 @@ impl Store {
 #[derive(Debug)]
 struct Calls {
     get_item: Action<Option<Item>>,
+    mixed: Action<batch::Mixed>,
     items: Action<Queried<Item>>,
     count: Action<Number>,
     update: Action<()>,
+    transact: Action<Sent>,
     leads: Action<leads::Batch>,
     page: Action<leads::Rows>,
     counters: Action<leads::Counts>,
@@ -151,9 +155,11 @@ impl Calls {
     fn new(line: &Line) -> Self {
         Self {
             get_item: Action::new(line, "GetItem", wire::got_item),
+            mixed: Action::new(line, "BatchGetItem", batch::Mixed::read),
             items: Action::new(line, "Query", wire::queried),
             count: Action::new(line, "Query", wire::number),
             update: Action::new(line, "UpdateItem", wire::done),
+            transact: Action::with_outcomes(line, "TransactWriteItems", Sent::read, Sent::cancelled),
             leads: Action::new(line, "BatchGetItem", leads::Batch::read),
             page: Action::new(line, "Query", leads::Rows::read),
             counters: Action::new(line, "Query", leads::Counts::read),
@@ -243,6 +249,11 @@ impl StoreError {
     /// Whether an item was not as a write asked.
     fn is_failed_condition(&self) -> bool {
         self.code == "ConditionalCheckFailedException"
+    }
+
+    /// Whether a transaction met another one under way.
+    fn is_conflict(&self) -> bool {
+        matches!(&*self.code, "TransactionInProgressException" | "TransactionConflictException")
     }
 
     /// Work that others kept undoing for as long as a request may take.

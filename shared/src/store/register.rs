@@ -4,7 +4,7 @@ use super::clients::{client_item, size};
 use super::item::{Item, Reader, b, item, n, s};
 use super::leads::PlacedLead;
 use super::tally::{CounterPart, Tally};
-use super::transaction::{Patience, WRITES_MAX, failed, reasons, transient};
+use super::transaction::{Patience, Sent, WRITES_MAX, failed, transient};
 use super::{NewLink, Store, StoreError, keys};
 use crate::model::{Client, ClientId, Timestamp, TokenId};
 use aws_sdk_dynamodb::types::{
@@ -164,26 +164,24 @@ impl Store {
             }
             let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
             let Batch { parts, writes, .. } = self.batch(&left, extras)?;
-            let sent = self.sdk().transact_write_items().set_transact_items(Some(writes)).send().await;
-            let Err(error) = sent else {
+            let Sent::Cancelled(reasons) = self.transact_once("register", &writes).await? else {
                 open.iter().for_each(|at| outcomes[*at] = Some(Registered::Created));
                 continue;
             };
-            let reasons = reasons("register", &error)?;
-            let decided = verdicts(&left, extras.idempotency, &parts, reasons)?;
+            let decided = verdicts(&left, extras.idempotency, &parts, &reasons)?;
             if decided.iter().any(Option::is_some) {
                 for (at, outcome) in open.iter().zip(decided) {
                     outcomes[*at] = outcome;
                 }
                 continue;
             }
-            for (part, reason) in parts.iter().zip(reasons) {
+            for (part, reason) in parts.iter().zip(&reasons) {
                 if let (Part::Counter(counter), Some("TransactionConflict")) = (part, reason.code()) {
                     self.spread.note_conflict(&counter.list);
                 }
             }
             if !patience.wait().await {
-                return Err(StoreError::of("register", &error));
+                return Err(StoreError::outrun("register"));
             }
         }
     }

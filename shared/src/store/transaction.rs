@@ -1,9 +1,11 @@
 //! Transactions: sending them, trying again after conflicts, and reading why they were cancelled.
 
+use super::item::Item;
+use super::wire::{self, Attributes, Whole};
 use super::{Store, StoreError};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Most writes of one transaction.
@@ -16,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 pub(super) enum Sent {
     /// All of it is written.
     Done,
-    /// Nothing of it is written; a reason for each of its writes.
+    /// Nothing of it is written; a reason for each of its writes, or none where it met another one under
+    /// way.
     Cancelled(Vec<CancellationReason>),
 }
 
@@ -66,21 +69,116 @@ pub(super) fn transient(reason: &CancellationReason) -> bool {
     )
 }
 
-/// The reasons of a cancelled transaction; none where it met another one under way.
-///
-/// # Errors
-/// It failed for another cause.
-pub(super) fn reasons<'a, R>(
-    operation: &'static str,
-    error: &'a SdkError<TransactWriteItemsError, R>,
-) -> Result<&'a [CancellationReason], StoreError> {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            Ok(cancelled.cancellation_reasons())
+/// `TransactWriteItems`' request.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Request<'a> {
+    transact_items: Vec<Write<'a>>,
+    /// The same for all attempts of the SDK: one whose answer was lost is not written twice.
+    client_request_token: String,
+}
+
+/// One write, by its kind.
+#[derive(Serialize)]
+enum Write<'a> {
+    Put(Entry<'a>),
+    Update(Entry<'a>),
+    Delete(Entry<'a>),
+    ConditionCheck(Entry<'a>),
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    table_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Attributes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Attributes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_expression: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition_expression: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression_attribute_names: Option<&'a HashMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression_attribute_values: Option<Attributes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_values_on_condition_check_failure: Option<&'a str>,
+}
+
+impl<'a> Write<'a> {
+    fn of(write: &'a TransactWriteItem) -> Option<Self> {
+        /// What all kinds of writes have.
+        macro_rules! entry {
+            ($write:ident, $($own:tt)*) => {
+                Entry {
+                    table_name: &$write.table_name,
+                    expression_attribute_names: $write.expression_attribute_names.as_ref(),
+                    expression_attribute_values: $write.expression_attribute_values.as_ref().map(Attributes),
+                    return_values_on_condition_check_failure: $write
+                        .return_values_on_condition_check_failure
+                        .as_ref()
+                        .map(|returned| returned.as_str()),
+                    $($own)*
+                    ..Entry::default()
+                }
+            };
         }
-        Some(TransactWriteItemsError::TransactionInProgressException(_)) => Ok(&[]),
-        Some(other) if other.code() == Some("TransactionConflictException") => Ok(&[]),
-        _ => Err(StoreError::of(operation, error)),
+        if let Some(put) = &write.put {
+            let condition_expression = put.condition_expression.as_deref();
+            return Some(Self::Put(entry!(put, item: Some(Attributes(&put.item)), condition_expression,)));
+        }
+        if let Some(update) = &write.update {
+            return Some(Self::Update(entry!(
+                update,
+                key: Some(Attributes(&update.key)),
+                update_expression: Some(&update.update_expression),
+                condition_expression: update.condition_expression.as_deref(),
+            )));
+        }
+        if let Some(delete) = &write.delete {
+            let condition_expression = delete.condition_expression.as_deref();
+            return Some(Self::Delete(
+                entry!(delete, key: Some(Attributes(&delete.key)), condition_expression,),
+            ));
+        }
+        let check = write.condition_check.as_ref()?;
+        let condition_expression = Some(check.condition_expression.as_str());
+        Some(Self::ConditionCheck(entry!(check, key: Some(Attributes(&check.key)), condition_expression,)))
+    }
+}
+
+impl Sent {
+    /// Reads the answer to a transaction that was written.
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
+        wire::done(answer).map(|_| Ok(Self::Done))
+    }
+
+    /// Reads the refusal of one that was cancelled; `None` of any other.
+    pub(super) fn cancelled(refusal: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            #[serde(rename = "__type")]
+            kind: String,
+            #[serde(rename = "CancellationReasons", default)]
+            reasons: Vec<Reason>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Reason {
+            code: Option<String>,
+            item: Option<Whole>,
+        }
+        let refusal: Refusal = serde_json::from_slice(refusal).ok()?;
+        if !refusal.kind.ends_with("TransactionCanceledException") {
+            return None;
+        }
+        let reasons = refusal.reasons.into_iter().map(|Reason { code, item }| {
+            let item: Option<Item> = item.map(|Whole(item)| item);
+            CancellationReason::builder().set_code(code).set_item(item).build()
+        });
+        Some(Self::Cancelled(reasons.collect()))
     }
 }
 
@@ -97,18 +195,38 @@ impl Store {
     ) -> Result<Sent, StoreError> {
         let mut patience = Patience::new();
         loop {
-            let request = self.sdk().transact_write_items().set_transact_items(Some(writes.clone()));
-            let Err(error) = request.send().await else { return Ok(Sent::Done) };
-            let reasons = reasons(operation, &error)?;
+            let Sent::Cancelled(reasons) = self.transact_once(operation, &writes).await? else {
+                return Ok(Sent::Done);
+            };
             if reasons.iter().any(failed) {
-                return Ok(Sent::Cancelled(reasons.to_vec()));
+                return Ok(Sent::Cancelled(reasons));
             }
             if let Some(reason) = reasons.iter().find(|reason| !transient(reason)) {
                 return Err(StoreError::new(operation, reason.code().unwrap_or_default().to_owned()));
             }
             if !patience.wait().await {
-                return Err(StoreError::of(operation, &error));
+                return Err(StoreError::outrun(operation));
             }
+        }
+    }
+
+    /// Sends a transaction; conflicts are the caller's.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries. Nothing is written then, or all of it where the answer was lost.
+    pub(super) async fn transact_once(
+        &self,
+        operation: &'static str,
+        writes: &[TransactWriteItem],
+    ) -> Result<Sent, StoreError> {
+        let transact_items = writes.iter().map(Write::of).collect::<Option<_>>();
+        let transact_items =
+            transact_items.ok_or(StoreError::new(operation, "request could not be built"))?;
+        let client_request_token = uuid::Uuid::new_v4().to_string();
+        let request = Request { transact_items, client_request_token };
+        match self.calls.transact.call(operation, &request).await {
+            Err(error) if error.is_conflict() => Ok(Sent::Cancelled(Vec::new())),
+            sent => sent,
         }
     }
 }

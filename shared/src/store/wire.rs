@@ -86,6 +86,16 @@ impl<T> Clone for Action<T> {
 impl<T: Debug + Send + Sync + 'static> Action<T> {
     /// An action by its name in DynamoDB's API; does no input or output.
     pub(super) fn new(line: &Line, name: &'static str, read: Read<T>) -> Self {
+        Self::with_outcomes(line, name, read, |_| None)
+    }
+
+    /// An action some refusals of which are outcomes and no errors: those that `outcome` knows.
+    pub(super) fn with_outcomes(
+        line: &Line,
+        name: &'static str,
+        read: Read<T>,
+        outcome: fn(&[u8]) -> Option<T>,
+    ) -> Self {
         let mut layer = Layer::new("dynamodb");
         layer.store_put(AuthSchemeOptionResolverParams::new(()));
         layer.store_put(SigV4OperationSigningConfig::default());
@@ -127,6 +137,8 @@ impl<T: Debug + Send + Sync + 'static> Action<T> {
                 let body = response.body().bytes().unwrap_or_default();
                 if response.status().is_success() {
                     read(body).map_err(|error| OrchestratorError::response(error.into()))
+                } else if let Some(outcome) = outcome(body) {
+                    Ok(Ok(outcome))
                 } else {
                     Err(OrchestratorError::operation(refusal(body)))
                 }
@@ -142,6 +154,14 @@ impl<T: Debug + Send + Sync + 'static> Action<T> {
     pub(super) async fn call(&self, purpose: &'static str, body: &impl Serialize) -> Result<T, StoreError> {
         let body =
             serde_json::to_vec(body).map_err(|_| StoreError::new(purpose, "request could not be built"))?;
+        self.send(purpose, body).await
+    }
+
+    /// As [`Action::call`], of a body that is JSON already.
+    ///
+    /// # Errors
+    /// As [`Action::call`].
+    pub(super) async fn send(&self, purpose: &'static str, body: Vec<u8>) -> Result<T, StoreError> {
         self.0.invoke(body).await.map_err(|error| StoreError::of(purpose, &error))?
     }
 }
