@@ -32,19 +32,23 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(program.ancestors().nth(2).context("no target directory")?.to_owned())
 }
 
-/// Builds everything that can be built here; the functions, unless builds of them are given.
-pub(crate) fn all(functions: Option<&Path>) -> Result<Built> {
+/// Builds everything that can be built here; the functions, unless builds of them are given, and of what they
+/// are compared with the least where `alone`.
+pub(crate) fn all(functions: Option<&Path>, alone: bool) -> Result<Built> {
     let (workspace, target) = (workspace()?, target()?);
     let baselines = workspace.join("bench/baselines");
     let mut built = Built { bootstraps: self::functions(functions, workspace, &target)?, ..Built::default() };
     let folder = target.join("bench/rust");
-    for name in RUST {
+    for name in RUST.into_iter().filter(|name| !alone || *name == "hello") {
         // One after the other: together they would share the features of what both use.
         let arguments = ["build", "--release", "--locked", "--package", name];
         cargo(&arguments, &baselines.join("rust"), &folder)?;
         built.bootstraps.push((name, folder.join("release").join(name)));
     }
     for (name, install) in [("node", node as fn(&Path, &Path) -> _), ("python", python)] {
+        if alone {
+            continue;
+        }
         let folder = target.join("bench").join(name);
         std::fs::create_dir_all(&folder)?;
         match install(&baselines.join(name), &folder) {

@@ -94,6 +94,16 @@ impl Data {
         Ok(self.stack.engine().context("a stack without an engine")?.address)
     }
 
+    /// Where the gateway listens: host and port.
+    pub(crate) fn gateway(&self) -> &str {
+        self.stack.credentials.base_url.trim_start_matches("http://")
+    }
+
+    /// What the stack reads and writes by.
+    pub(crate) fn store(&self) -> &shared::store::Store {
+        &self.stack.store
+    }
+
     /// Ends the stack.
     pub(crate) async fn stop(self) {
         self.stack.stop().await;

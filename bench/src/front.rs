@@ -5,6 +5,9 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -22,14 +25,14 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Starts it; the authority's certificate goes into the directory.
-    pub(crate) async fn start(engine: SocketAddr, directory: &Path) -> Result<Self> {
+    /// Starts it; the authority's certificate goes into the directory. Answers are held back for the delay.
+    pub(crate) async fn start(engine: SocketAddr, directory: &Path, delay: Duration) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new([])?;
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.distinguished_name = DistinguishedName::new();
         parameters.distinguished_name.push(DnType::CommonName, "The benchmark's authority");
-        let authority = directory.join("authority.pem");
+        let authority = directory.join(format!("authority-{}.pem", delay.as_millis()));
         std::fs::write(&authority, parameters.self_signed(&key)?.pem())?;
         let issuer = Issuer::new(parameters, key);
         let key = KeyPair::generate()?;
@@ -46,7 +49,7 @@ impl Front {
             while let Ok((outer, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 // A client that ends, ends its connection: nothing to tell.
-                tokio::spawn(async move { pass(outer, &acceptor, engine).await });
+                tokio::spawn(async move { pass(outer, &acceptor, engine, delay).await });
             }
         });
         Ok(Self { address, authority, server })
@@ -71,11 +74,48 @@ impl Drop for Front {
     }
 }
 
-async fn pass(outer: TcpStream, acceptor: &TlsAcceptor, engine: SocketAddr) -> std::io::Result<()> {
+async fn pass(
+    outer: TcpStream,
+    acceptor: &TlsAcceptor,
+    engine: SocketAddr,
+    delay: Duration,
+) -> std::io::Result<()> {
     outer.set_nodelay(true)?;
     let mut inner = TcpStream::connect(engine).await?;
     inner.set_nodelay(true)?;
     let mut outer = acceptor.accept(outer).await?;
-    tokio::io::copy_bidirectional(&mut outer, &mut inner).await?;
+    if delay.is_zero() {
+        tokio::io::copy_bidirectional(&mut outer, &mut inner).await?;
+        return Ok(());
+    }
+    let (mut from_client, mut to_client) = tokio::io::split(outer);
+    let (mut from_engine, mut to_engine) = inner.split();
+    let asked = AtomicBool::new(false);
+    let requests = async {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let length = from_client.read(&mut buffer).await?;
+            if length == 0 {
+                return to_engine.shutdown().await;
+            }
+            asked.store(true, Ordering::Relaxed);
+            to_engine.write_all(&buffer[..length]).await?;
+        }
+    };
+    let answers = async {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let length = from_engine.read(&mut buffer).await?;
+            if length == 0 {
+                return to_client.shutdown().await;
+            }
+            // The first piece of an answer.
+            if asked.swap(false, Ordering::Relaxed) {
+                tokio::time::sleep(delay).await;
+            }
+            to_client.write_all(&buffer[..length]).await?;
+        }
+    };
+    tokio::try_join!(requests, answers)?;
     Ok(())
 }

@@ -6,20 +6,23 @@ mod build;
 mod cpu;
 mod data;
 mod front;
+mod guard;
 mod measure;
+mod quota;
 mod report;
 mod runtime;
+mod throughput;
 mod works;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use data::Data;
 use front::Front;
-use measure::{Counts, Numbers, Samples};
+use measure::{Counts, Numbers};
 use report::Report;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use works::Group;
+use std::time::Duration;
 
 /// Measures the built functions as Lambda runs them: cold starts, invocations, memory, size.
 #[derive(Debug, Parser)]
@@ -43,6 +46,12 @@ struct Cli {
     /// Count instructions as well, with valgrind; callgrind's files are left beside the table
     #[arg(long)]
     instructions: bool,
+    /// Count instructions of the functions alone, and fail where they are more than bench/instructions.json says
+    #[arg(long, conflicts_with_all = ["only", "instructions"])]
+    check: bool,
+    /// As --check, and write the figures to bench/instructions.json
+    #[arg(long, conflicts_with_all = ["only", "instructions", "check"])]
+    renew: bool,
     /// Measure these builds of the functions, e.g. target/lambda, in place of building them: a folder
     /// with leads, signup and token, or with a folder of each that holds its bootstrap
     #[arg(long, value_name = "DIR")]
@@ -52,8 +61,22 @@ struct Cli {
     out: Option<PathBuf>,
 }
 
-const GROUPS: [&str; 9] =
-    ["leads-1", "leads-100", "leads-5000", "pages-100", "pages-5000", "sign-up", "tls", "refused", "token"];
+const GROUPS: [&str; 14] = [
+    "leads-1",
+    "leads-100",
+    "leads-5000",
+    "pages-100",
+    "pages-5000",
+    "sign-up",
+    "tls",
+    "refused",
+    "token",
+    "memory-leads-100",
+    "memory-pages-100",
+    "memory-leads-5000",
+    "memory-sign-up",
+    "local-stack",
+];
 
 fn main() -> std::process::ExitCode {
     match run(&Cli::parse()) {
@@ -76,21 +99,36 @@ fn run(cli: &Cli) -> Result<()> {
     }
     let of = |given: Option<usize>, quick, full| given.unwrap_or(if cli.quick { quick } else { full }).max(1);
     let counts = Counts { cold: of(cli.cold, 5, 20), warm: of(cli.warm, 90, 600) };
-    let leads = of(cli.leads.map(|leads| leads as usize), 10_000, 100_000);
+    let guard = cli.check || cli.renew;
+    let full = if guard { 10_000 } else { 100_000 };
+    let leads = of(cli.leads.map(|leads| leads as usize), 10_000, full);
     let out = cli.out.clone().map_or_else(|| Ok(build::target()?.join("bench")), anyhow::Ok)?;
     std::fs::create_dir_all(&out)?;
-    if cli.instructions {
+    if cli.instructions || guard {
         build::found("valgrind")?;
     }
 
     tell("building the functions and what they are compared with");
-    let built = build::all(cli.functions.as_deref())?;
+    let built = build::all(cli.functions.as_deref(), guard)?;
     tell(&format!("loading {} leads", works::thousands(leads)));
     let directory = tempfile::tempdir_in(&out)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = runtime.block_on(Data::start(directory.path(), leads))?;
-    let front = runtime.block_on(Front::start(data.address()?, directory.path()))?;
-    let report = measure_all(cli, counts, &built, &data, &front, &runtime, &out);
+    let run = Run {
+        cli,
+        counts,
+        built: &built,
+        data: &data,
+        directory: directory.path(),
+        runtime: &runtime,
+        out: &out,
+    };
+    if guard {
+        let text = run.guard();
+        runtime.block_on(data.stop());
+        return print(&text?);
+    }
+    let report = run.measure();
     runtime.block_on(data.stop());
 
     let report = report?;
@@ -99,67 +137,91 @@ fn run(cli: &Cli) -> Result<()> {
     if let Some(plot) = report.plot() {
         std::fs::write(out.join("bench.svg"), plot)?;
     }
+    print(&text)
+}
+
+fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     Ok(())
 }
 
-fn measure_all(
-    cli: &Cli,
+/// What is measured, and where.
+struct Run<'a> {
+    cli: &'a Cli,
     counts: Counts,
-    built: &build::Built,
-    data: &Data,
-    front: &Front,
-    runtime: &tokio::runtime::Runtime,
-    out: &Path,
-) -> Result<Report> {
-    let mut groups = works::groups(data, &built.programs(data)?, front)?;
-    groups.retain(|group| cli.only.is_empty() || cli.only.iter().any(|name| name == group.name));
-    let mut report = Report {
-        title: format!(
-            "{} cold starts and {} invocations of each, of a bucket of {} leads.",
-            counts.cold,
-            counts.warm,
-            works::thousands(data.leads)
-        ),
-        machine: build::machine(),
-        skipped: built.skipped.clone(),
-        ..Report::default()
-    };
-    for (name, file) in &built.bootstraps {
-        let (file, package) = build::sizes(file)?;
-        report.sizes.push((name, file, package));
-    }
-    let numbers = Numbers::default();
-    for group in groups {
-        tell(&format!("measuring {}", group.name));
-        let mut samples = numbers.run(&group, counts).with_context(|| group.name)?;
-        if group.capacity {
-            measure_capacity(&numbers, &group, &mut samples, data, runtime)?;
-        }
-        if cli.instructions && ["leads-100", "sign-up"].contains(&group.name) {
-            for case in group.cases.iter().filter(|case| case.program.arguments.is_empty()) {
-                tell(&format!("counting instructions of {}, {}", group.name, case.label));
-                let millions = numbers.instructions(&group, case, out).with_context(|| case.label.clone())?;
-                report.instructions.push((group.name, case.label.clone(), millions));
-            }
-        }
-        report.groups.push((group, samples));
-    }
-    Ok(report)
+    built: &'a build::Built,
+    data: &'a Data,
+    directory: &'a Path,
+    runtime: &'a tokio::runtime::Runtime,
+    out: &'a Path,
 }
 
-fn measure_capacity(
-    numbers: &Numbers,
-    group: &Group,
-    samples: &mut [Samples],
-    data: &Data,
-    runtime: &tokio::runtime::Runtime,
-) -> Result<()> {
-    let address = data.address()?;
-    for (case, samples) in group.cases.iter().zip(samples) {
-        samples.capacity = Some(runtime.block_on(numbers.capacity(case, address))?);
+impl Run<'_> {
+    fn front(&self, delay: Duration) -> Result<Front> {
+        self.runtime.block_on(Front::start(self.data.address()?, self.directory, delay))
     }
-    Ok(())
+
+    fn guard(&self) -> Result<String> {
+        let groups =
+            works::groups(self.data, &self.built.programs(self.data)?, &self.front(Duration::ZERO)?)?;
+        let figures = guard::count(&Numbers::default(), &groups, self.out)?;
+        if self.cli.renew { guard::renew(&figures) } else { guard::compare(&figures) }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.cli.only.is_empty() || self.cli.only.iter().any(|only| only == name)
+    }
+
+    fn measure(&self) -> Result<Report> {
+        let (front, far) = (self.front(Duration::ZERO)?, self.front(works::DYNAMODB)?);
+        let mut groups = works::groups(self.data, &self.built.programs(self.data)?, &front)?;
+        let mut report = Report {
+            title: format!(
+                "{} cold starts and {} invocations of each, of a bucket of {} leads.",
+                self.counts.cold,
+                self.counts.warm,
+                works::thousands(self.data.leads)
+            ),
+            machine: build::machine(),
+            skipped: self.built.skipped.clone(),
+            ..Report::default()
+        };
+        match works::sizes(&groups, &far) {
+            Ok(sizes) => groups.extend(sizes),
+            Err(error) => report.skipped.push(format!("Memory sizes are left out: {error:#}")),
+        }
+        groups.retain(|group| self.is_wanted(group.name));
+        for (name, file) in &self.built.bootstraps {
+            let (file, package) = build::sizes(file)?;
+            report.sizes.push((name, file, package));
+        }
+        let numbers = Numbers::default();
+        for group in groups {
+            tell(&format!("measuring {}", group.name));
+            let mut samples = numbers.run(&group, self.counts).with_context(|| group.name)?;
+            if group.capacity {
+                for (case, samples) in group.cases.iter().zip(&mut samples) {
+                    let measured = numbers.capacity(case, self.data.address()?);
+                    samples.capacity = Some(self.runtime.block_on(measured)?);
+                }
+            }
+            if self.cli.instructions && ["leads-100", "sign-up"].contains(&group.name) {
+                for case in group.cases.iter().filter(|case| case.program.arguments.is_empty()) {
+                    tell(&format!("counting instructions of {}, {}", group.name, case.label));
+                    let millions = numbers.instructions(&group, case, self.out);
+                    let millions = millions.with_context(|| case.label.clone())?;
+                    report.instructions.push((group.name, case.label.clone(), millions));
+                }
+            }
+            report.groups.push((group, samples));
+        }
+        if self.is_wanted("local-stack") {
+            tell("measuring local-stack");
+            let span = Duration::from_secs(if self.cli.quick { 1 } else { 4 });
+            report.throughput = self.runtime.block_on(throughput::measure(self.data, span))?;
+        }
+        Ok(report)
+    }
 }

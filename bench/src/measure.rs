@@ -67,6 +67,17 @@ impl Numbers {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A process that waits for its first event. Lambda starts it with a whole processor at least, and limits
+    /// it from its first event on.
+    fn start(case: &Case) -> Result<Process> {
+        let mut process = Process::start(&case.program)?;
+        if let Some((_, quota)) = &case.limit {
+            process.idle()?;
+            quota.limit(process.id())?;
+        }
+        Ok(process)
+    }
+
     fn invoke(&self, process: &mut Process, case: &Case) -> Result<crate::runtime::Answer> {
         let answer = process.invoke(&case.event.text(self.next()))?;
         case.check.assert(&answer).with_context(|| case.label.clone())?;
@@ -82,7 +93,7 @@ impl Numbers {
         for round in 0..=cold {
             for at in turns(group.cases.len(), round) {
                 let case = &group.cases[at];
-                let mut process = Process::start(&case.program)?;
+                let mut process = Self::start(case)?;
                 let answer = self.invoke(&mut process, case)?;
                 if round > 0 {
                     all[at].cold_cpu.push(ms(answer.cpu));
@@ -94,7 +105,7 @@ impl Numbers {
         for round in 0..ROUNDS {
             for at in turns(group.cases.len(), round) {
                 let case = &group.cases[at];
-                let mut process = Process::start(&case.program)?;
+                let mut process = Self::start(case)?;
                 for _ in 0..SKIPPED {
                     self.invoke(&mut process, case)?;
                 }

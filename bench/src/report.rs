@@ -2,6 +2,7 @@
 
 use crate::build::FUNCTIONS;
 use crate::measure::{Samples, median, quantile};
+use crate::throughput::Row;
 use crate::works::{Group, thousands};
 use std::fmt::Write;
 
@@ -16,7 +17,14 @@ pub(crate) struct Report {
     pub(crate) sizes: Vec<(&'static str, usize, usize)>,
     /// Group, label and millions of instructions.
     pub(crate) instructions: Vec<(&'static str, String, f64)>,
+    /// What the local stack serves.
+    pub(crate) throughput: Vec<Row>,
 }
+
+/// Lambda's price of a GB for a second, on x86-64, in USD.
+const GIGABYTE_SECOND: f64 = 0.000_016_666_7;
+/// Lambda's price of a million requests, in USD.
+const REQUESTS: f64 = 0.20;
 
 /// What is shown of a case.
 type Figure = fn(&Samples) -> f64;
@@ -115,6 +123,23 @@ impl Report {
             text.push_str("| work | program | millions |\n| --- | --- | ---: |\n");
             for (group, label, millions) in &self.instructions {
                 row(&mut text, &[(*group).to_owned(), label.clone(), format!("{millions:.2}")]);
+            }
+        }
+        if !self.throughput.is_empty() {
+            text.push_str("\n### Throughput of the local stack, in requests a second (`local-stack`)\n\n");
+            text.push_str(
+                "| work | connections | gateway | p99, ms | engine alone | p99, ms | gateway / engine |\n",
+            );
+            text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+            for Row { work, connections, gateway, engine } in &self.throughput {
+                let rates = [gateway, engine]
+                    .map(|rate| (thousands(rate.per_second as usize), significant(rate.p99)));
+                let [(served, p99), (alone, alone_p99)] = rates;
+                let ratio = format!("{:.2}", gateway.per_second / engine.per_second);
+                row(
+                    &mut text,
+                    &[(*work).to_owned(), connections.to_string(), served, p99, alone, alone_p99, ratio],
+                );
             }
         }
         text.push_str("\n### Targets\n\n| | at most | found | |\n| --- | ---: | ---: | --- |\n");
@@ -221,6 +246,10 @@ fn table(text: &mut String, group: &Group, all: &[Samples]) {
     if group.capacity {
         heading(&mut heads, &["rounds", "read units"]);
     }
+    let is_limited = group.cases.iter().any(|case| case.limit.is_some());
+    if is_limited {
+        heading(&mut heads, &["mean, ms", "USD per million"]);
+    }
     let _ = writeln!(text, "\n### {} (`{}`)\n", group.title, group.name);
     row(text, &heads);
     let rules = heads.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }.to_owned());
@@ -238,6 +267,12 @@ fn table(text: &mut String, group: &Group, all: &[Samples]) {
         cells.extend([cpu, ratio(warm), latency(0.5), latency(0.99), format!("{:.1}", samples.memory)]);
         if group.capacity {
             cells.extend([format!("{}", rounds(samples)), format!("{:.1}", read(samples))]);
+        }
+        if let Some((memory, _)) = &case.limit {
+            let mean = samples.latency.iter().sum::<f64>() / samples.latency.len() as f64;
+            let gigabyte_seconds = mean.ceil() / 1000.0 * *memory as f64 / 1024.0;
+            let price = gigabyte_seconds * GIGABYTE_SECOND * 1e6 + REQUESTS;
+            cells.extend([significant(mean), format!("{price:.2}")]);
         }
         row(text, &cells);
     }

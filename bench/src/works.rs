@@ -2,9 +2,12 @@
 
 use crate::data::{self, AFFILIATE, BUCKET, Data, REGISTERING, SOURCES};
 use crate::front::Front;
+use crate::quota::Quota;
 use crate::runtime::{Check, Program};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Stands for a number of its own in each event of a case.
 const NUMBER: &str = "%NUMBER%";
@@ -33,6 +36,8 @@ pub(crate) struct Case {
     pub(crate) program: Program,
     pub(crate) event: Event,
     pub(crate) check: Check,
+    /// The processor that it gets, of a function of so much memory in MB; all of it otherwise.
+    pub(crate) limit: Option<(usize, Arc<Quota>)>,
 }
 
 /// An event's text.
@@ -67,6 +72,7 @@ impl Programs {
             program,
             event: event.clone(),
             check: check.clone(),
+            limit: None,
         };
         let mut cases = vec![case(self.get(function)?)];
         cases.extend(["naive", "node", "python"].iter().filter_map(|name| self.get(name).ok()).map(case));
@@ -80,6 +86,7 @@ impl Programs {
             program: self.get("hello")?,
             event: event.clone(),
             check: answers(200, "hello"),
+            limit: None,
         })
     }
 }
@@ -92,8 +99,7 @@ pub(crate) fn groups(data: &Data, programs: &Programs, front: &Front) -> Result<
         ("leads-100", "Leads by 100 emails", 100, 1, true),
         ("leads-5000", "Leads by 5,000 emails", 5000, 20, false),
     ] {
-        let emails: Vec<_> = (0..count).map(|at| data::email(at * (data.leads / count))).collect();
-        let event = leads(&data.partner, &json!({"emails": emails, "limit": 5000}));
+        let event = leads(&data.partner, &json!({"emails": emails(data, count), "limit": 5000}));
         let cases = programs.compared("leads", &event, &found(count))?;
         groups.push(Group {
             name,
@@ -108,12 +114,8 @@ pub(crate) fn groups(data: &Data, programs: &Programs, front: &Front) -> Result<
     for (name, limit, share) in [("pages-100", 100, 1), ("pages-5000", 5000, 20)] {
         groups.push(pages(data, programs, name, limit, share)?);
     }
-    let body = json!({
-        "email": format!("john.doe{NUMBER}@mail.example.com"), "phone": "+1234567890", "firstName": "John",
-        "lastName": "Doe", "affiliateID": REGISTERING, "sourceId": SOURCES[0], "campaignId": "CMP-456",
-    });
-    let event =
-        event("POST", "/tradersroom/api/auth/signup", "x-api-key", &data.sign_up_key, &[], Some(&body));
+    let body = sign_up_body(NUMBER);
+    let event = event("POST", SIGN_UP, "x-api-key", &data.sign_up_key, &[], Some(&body));
     groups.push(Group {
         name: "sign-up",
         title: "Sign-up".to_owned(),
@@ -133,6 +135,7 @@ pub(crate) fn groups(data: &Data, programs: &Programs, front: &Front) -> Result<
         program: programs.get("token")?,
         event: event.clone(),
         check: answers(200, AFFILIATE),
+        limit: None,
     };
     groups.push(Group {
         name: "token",
@@ -163,7 +166,7 @@ fn pages(data: &Data, programs: &Programs, name: &'static str, limit: usize, sha
         ("by updatedDate".to_owned(), json!({"limit": limit, "filters": {"updatedDate": updated}})),
     ] {
         let event = leads(&data.partner, &body);
-        cases.push(Case { label, program: programs.get("leads")?, event, check: found(limit) });
+        cases.push(Case { label, program: programs.get("leads")?, event, check: found(limit), limit: None });
     }
     Ok(Group {
         name,
@@ -188,8 +191,7 @@ fn over_tls(group: &Group, front: &Front) -> Group {
 
 fn refused(data: &Data, programs: &Programs) -> Result<Group> {
     let nothing = json!({});
-    let path = "/tradersroom/api/auth/signup";
-    let sign_up = |token: &str| event("POST", path, "x-api-key", token, &[], Some(&nothing));
+    let sign_up = |token: &str| event("POST", SIGN_UP, "x-api-key", token, &[], Some(&nothing));
     let mut cases = Vec::new();
     for (label, function, event, code) in [
         ("leads, malformed", "leads", leads(&data.malformed, &nothing), "X-0005"),
@@ -198,7 +200,7 @@ fn refused(data: &Data, programs: &Programs) -> Result<Group> {
         ("sign-up, unknown", "signup", sign_up(&data.unknown), "Invalid secret key"),
     ] {
         let (label, program) = (label.to_owned(), programs.get(function)?);
-        cases.push(Case { label, program, event, check: answers(401, code) });
+        cases.push(Case { label, program, event, check: answers(401, code), limit: None });
     }
     cases.push(programs.hello(&leads(&data.malformed, &nothing))?);
     Ok(Group {
@@ -212,6 +214,65 @@ fn refused(data: &Data, programs: &Programs) -> Result<Group> {
     })
 }
 
+/// The path of sign-ups.
+pub(crate) const SIGN_UP: &str = "/tradersroom/api/auth/signup";
+
+/// The path of leads.
+pub(crate) fn leads_path() -> String {
+    format!("/api/public/buckets/{BUCKET}/{AFFILIATE}/leads")
+}
+
+/// Emails of leads that there are, from all over the bucket.
+pub(crate) fn emails(data: &Data, count: usize) -> Vec<String> {
+    (0..count).map(|at| data::email(at * (data.leads / count))).collect()
+}
+
+/// A sign-up's body; the name makes its email another one than all others.
+pub(crate) fn sign_up_body(name: &str) -> Value {
+    json!({
+        "email": format!("john.doe{name}@mail.example.com"), "phone": "+1234567890", "firstName": "John",
+        "lastName": "Doe", "affiliateID": REGISTERING, "sourceId": SOURCES[0], "campaignId": "CMP-456",
+    })
+}
+
+/// Memory sizes of functions, in MB.
+const SIZES: [usize; 5] = [128, 256, 512, 1024, 1769];
+/// What a call takes until DynamoDB answers.
+pub(crate) const DYNAMODB: Duration = Duration::from_millis(4);
+
+/// The functions in the sizes that Lambda offers: the share of a processor that comes with each, and a
+/// DynamoDB that is as far away as in a region, over TLS.
+pub(crate) fn sizes(groups: &[Group], front: &Front) -> Result<Vec<Group>> {
+    let quotas = SIZES.map(|size| Ok::<_, anyhow::Error>((size, Arc::new(Quota::new(size)?))));
+    let quotas: Vec<_> = quotas.into_iter().collect::<Result<_>>()?;
+    let make = |(name, of, share): (&'static str, &str, usize)| {
+        let group = groups.iter().find(|group| group.name == of).context("no such group")?;
+        let case = group.cases.first().context("no case")?;
+        let cases = quotas.iter().map(|limit| {
+            let mut case =
+                Case { label: format!("{} MB", limit.0), limit: Some(limit.clone()), ..case.clone() };
+            case.program.environment.extend(front.environment());
+            case
+        });
+        Ok(Group {
+            name,
+            title: format!("{}, by memory size", group.title),
+            base: "256 MB",
+            cold: true,
+            capacity: false,
+            share,
+            cases: cases.collect(),
+        })
+    };
+    let all = [
+        ("memory-leads-100", "leads-100", 2),
+        ("memory-pages-100", "pages-100", 2),
+        ("memory-leads-5000", "leads-5000", 20),
+        ("memory-sign-up", "sign-up", 2),
+    ];
+    all.into_iter().map(make).collect()
+}
+
 fn answers(status: u64, contains: &str) -> Check {
     Check { status, contains: contains.to_owned(), leads: None }
 }
@@ -221,7 +282,7 @@ fn found(leads: usize) -> Check {
 }
 
 fn leads(token: &str, body: &Value) -> Event {
-    let path = format!("/api/public/buckets/{BUCKET}/{AFFILIATE}/leads");
+    let path = leads_path();
     let parameters = [("bucketId", BUCKET), ("affiliateID", AFFILIATE)];
     event("POST", &path, "authorization", token, &parameters, Some(body))
 }

@@ -159,8 +159,7 @@ impl Recorder {
         }
         // The affiliate is the token's: where its client goes is looked up after the token.
         let key = self.app.sign_up_key(&["A"]).await;
-        let body =
-            json!({ "email": "own@example.com", "phone": "12345", "firstName": "A", "sourceId": "elsewhere" });
+        let body = json!({ "email": "own@example.com", "phone": "12345", "firstName": "A", "sourceId": "elsewhere" });
         self.note("signup", async |app: &TestApp| app.sign_up(&key, &body).await).await.assert_ok();
     }
 
