@@ -61,7 +61,7 @@ pub(super) async fn stats(
     let list = keys::bucket_list(&bucket.id);
     let (cells, statuses) = join(app.store.cells(&list, &whole), app.store.statuses(&bucket.id)).await;
     let (mut days, mut total) = (BTreeMap::<i64, u64>::new(), 0);
-    for (cell, leads) in cells?.0 {
+    for (cell, leads) in cells?.iter() {
         total += leads;
         *days.entry(counters::cell_start(cell).div_euclid(DAY_MS)).or_default() += leads;
     }

@@ -3,10 +3,10 @@
 use super::{Found, Search};
 use crate::App;
 use crate::model::Timestamp;
-use crate::store::counters::{self, CELL_MS, Seconds};
+use crate::store::counters::{self, CELL_MS, Groups};
 use crate::store::{Order, PlacedLead, Store, StoreError, keys};
 use futures_util::future::{OptionFuture, join, join3, try_join_all};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
@@ -67,7 +67,7 @@ impl Places {
 #[derive(Debug)]
 struct Counted {
     /// Leads of the range in each cell.
-    cells: BTreeMap<i64, u64>,
+    cells: Groups,
     /// Leads of the range's first cell that lie before the range.
     before: u64,
 }
@@ -128,7 +128,7 @@ impl Search<'_> {
             guess.filter(|place| place.by_seconds).map(|place| self.seconds(store, place.cell)).into();
         let (counted, early, seconds) = join3(self.counted(store, &range), early, seconds).await;
         let counted = counted?;
-        let total: u64 = counted.cells.values().sum();
+        let total: u64 = counted.cells.total();
         let mut leads = if from_start {
             early.transpose()?.unwrap_or_default()
         } else {
@@ -163,14 +163,14 @@ impl Search<'_> {
         counted: &Counted,
         range: &RangeInclusive<i64>,
         offset: u64,
-        seconds: Option<&(i64, Seconds)>,
+        seconds: Option<&(i64, Groups)>,
     ) -> Lies {
-        let Some((cell, skip)) = counters::locate(&counted.cells, offset) else { return Lies::PastTheEnd };
+        let Some((cell, skip)) = counted.cells.locate(offset) else { return Lies::PastTheEnd };
         let first = cell == counters::cell_of(*range.start());
         if skip > SKIP_MAX {
             let Some((_, seconds)) = seconds.filter(|(of, _)| *of == cell) else { return Lies::Within(cell) };
             let rank = if first { skip + counted.before } else { skip };
-            if let Some((second, skip)) = counters::locate(&seconds.0, rank) {
+            if let Some((second, skip)) = seconds.locate(rank) {
                 return Lies::At(Place { cell, by_seconds: true, start: second * 1000, skip });
             }
         }
@@ -179,7 +179,7 @@ impl Search<'_> {
     }
 
     /// The seconds of a whole cell.
-    async fn seconds(&self, store: &Store, cell: i64) -> Result<(i64, Seconds), StoreError> {
+    async fn seconds(&self, store: &Store, cell: i64) -> Result<(i64, Groups), StoreError> {
         let end = counters::cell_start(cell + 1) - 1;
         Ok((cell, store.seconds(self.own_list(), cell, end).await?))
     }
@@ -193,14 +193,12 @@ impl Search<'_> {
         let before: OptionFuture<_> = (!whole_start).then(|| self.within_cell(store, from)).into();
         let until: OptionFuture<_> = (!whole_end).then(|| self.within_cell(store, to + 1)).into();
         let (cells, before, until) = join3(store.cells(self.own_list(), range), before, until).await;
-        let mut cells = cells?.0;
+        let mut cells = cells?;
         let before = before.transpose()?.unwrap_or(0);
-        if let (Some(until), Some(count)) = (until.transpose()?, cells.get_mut(&counters::cell_of(to))) {
-            *count = until;
+        if let Some(until) = until.transpose()? {
+            cells.change(counters::cell_of(to), |_| until);
         }
-        if let Some(count) = cells.get_mut(&counters::cell_of(from)) {
-            *count = count.saturating_sub(before);
-        }
+        cells.change(counters::cell_of(from), |count| count.saturating_sub(before));
         Ok(Counted { cells, before })
     }
 

@@ -13,7 +13,6 @@
 
 use super::keys;
 use crate::model::Timestamp;
-use std::collections::BTreeMap;
 
 /// Most shards of a counter's item.
 pub const SHARDS: u8 = 8;
@@ -72,49 +71,102 @@ pub fn month_cell(cell: i64) -> (String, String) {
     (format!("{:04}{:02}", day.year(), day.month()), attribute)
 }
 
+/// A month that cells are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Month {
+    first_cell: i64,
+    days: i64,
+}
+
+impl Month {
+    /// Reads `YYYYMM`.
+    pub fn parse(month: &str) -> Option<Self> {
+        let date =
+            jiff::civil::Date::new(month.get(..4)?.parse().ok()?, month.get(4..)?.parse().ok()?, 1).ok()?;
+        let days = date.since(jiff::civil::date(1970, 1, 1)).ok()?.get_days();
+        Some(Self { first_cell: i64::from(days) * CELLS_PER_DAY, days: date.days_in_month().into() })
+    }
+
+    /// The cell that an attribute of the month's item counts; `None` for other attributes.
+    pub fn cell(self, attribute: [u8; 2]) -> Option<i64> {
+        let [code, part] = attribute;
+        let day = match code {
+            b'1'..=b'9' => code - b'1',
+            b'a'..=b'v' => code - b'a' + 9,
+            _ => return None,
+        };
+        let (day, part) = (i64::from(day), i64::from(part.checked_sub(b'0')?));
+        (day < self.days && part < CELLS_PER_DAY).then_some(self.first_cell + day * CELLS_PER_DAY + part)
+    }
+}
+
 /// The cell that an attribute of a month's item counts; `None` for other attributes.
 pub fn cell_of_attribute(month: &str, attribute: &str) -> Option<i64> {
-    let [code, part] = attribute.as_bytes() else { return None };
-    let day = DAY_CODES.iter().position(|known| known == code)? + 1;
-    let part = i64::from(part.checked_sub(b'0')?);
-    let date =
-        jiff::civil::Date::new(month.get(..4)?.parse().ok()?, month.get(4..)?.parse().ok()?, day as i8)
-            .ok()?;
-    let days = date.since(jiff::civil::date(1970, 1, 1)).ok()?.get_days();
-    (part < CELLS_PER_DAY).then_some(i64::from(days) * CELLS_PER_DAY + part)
+    Month::parse(month)?.cell(attribute.as_bytes().try_into().ok()?)
 }
 
-/// How many leads a list has in each cell; cells without any are left out.
+/// How many leads a list has in each of its groups in order: cells, or seconds by their number from 1970.
+/// Groups without any are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cells(pub BTreeMap<i64, u64>);
+pub struct Groups(Vec<(i64, u64)>);
 
-/// How many leads a cell has in each second, by the second's number from 1970.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seconds(pub BTreeMap<i64, u64>);
-
-impl Seconds {
-    /// Leads before the second.
-    pub fn before(&self, second: i64) -> u64 {
-        self.0.range(..second).map(|(_, count)| count).sum()
+impl Groups {
+    /// Sums up what the shards have. A shard can be below zero where a lead left by another one.
+    pub fn of(mut shards: Vec<(i64, i64)>) -> Self {
+        // Nearly sorted already: shards come in the order of their items.
+        shards.sort_by_key(|(group, _)| *group);
+        shards.dedup_by(|(group, count), (kept, sum)| {
+            let same = group == kept;
+            *sum += if same { *count } else { 0 };
+            same
+        });
+        let counted = |(group, sum)| Some((group, u64::try_from(sum).ok().filter(|sum| *sum > 0)?));
+        Self(shards.into_iter().filter_map(counted).collect())
     }
 
-    /// Leads of the second.
-    pub fn within(&self, second: i64) -> u64 {
-        self.0.get(&second).copied().unwrap_or(0)
+    /// The groups, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, u64)> {
+        self.0.iter().copied()
     }
-}
 
-/// Where the `rank`th entry (from 0) of counted, ordered groups lies: the group's key, and how
-/// many entries of the group come before it. `None` past the end.
-pub fn locate(groups: &BTreeMap<i64, u64>, rank: u64) -> Option<(i64, u64)> {
-    let mut before = 0;
-    for (key, count) in groups {
-        if rank < before + count {
-            return Some((*key, rank - before));
+    /// Leads of all groups.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// Leads before the group.
+    pub fn before(&self, group: i64) -> u64 {
+        self.0.iter().take_while(|(known, _)| *known < group).map(|(_, count)| count).sum()
+    }
+
+    /// Leads of the group.
+    pub fn within(&self, group: i64) -> u64 {
+        self.find(group).map_or(0, |at| self.0[at].1)
+    }
+
+    /// Changes the count of a group that has leads.
+    pub fn change(&mut self, group: i64, to: impl FnOnce(u64) -> u64) {
+        if let Some(at) = self.find(group) {
+            self.0[at].1 = to(self.0[at].1);
         }
-        before += count;
     }
-    None
+
+    fn find(&self, group: i64) -> Option<usize> {
+        self.0.binary_search_by_key(&group, |(known, _)| *known).ok()
+    }
+
+    /// Where the `rank`th lead (from 0) lies: the group, and how many leads of it come before. `None` past
+    /// the end.
+    pub fn locate(&self, rank: u64) -> Option<(i64, u64)> {
+        let mut before = 0;
+        for (group, count) in &self.0 {
+            if rank < before + count {
+                return Some((*group, rank - before));
+            }
+            before += count;
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -152,9 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn ranks_are_found_in_their_groups() {
-        let groups = BTreeMap::from([(10, 2), (20, 0), (30, 3)]);
-        let found: Vec<_> = (0..6).map(|rank| locate(&groups, rank)).collect();
+    fn shards_are_summed_up_and_ranks_found() {
+        let mut groups =
+            Groups::of(vec![(10, 5), (30, 4), (40, 2), (10, -3), (20, 1), (30, -1), (20, -1), (40, -9)]);
+        assert_eq!(groups.iter().collect::<Vec<_>>(), [(10, 2), (30, 3)]);
+        let found: Vec<_> = (0..6).map(|rank| groups.locate(rank)).collect();
         assert_eq!(found, [Some((10, 0)), Some((10, 1)), Some((30, 0)), Some((30, 1)), Some((30, 2)), None]);
+        assert_eq!((groups.total(), groups.before(10), groups.before(30), groups.before(99)), (5, 0, 2, 5));
+        assert_eq!((groups.within(30), groups.within(20)), (3, 0));
+        groups.change(30, |count| count - 3);
+        groups.change(20, |count| count + 1);
+        assert_eq!((groups.total(), groups.locate(2)), (2, None));
     }
 }

@@ -1,7 +1,7 @@
 //! Reading leads: by keys, and page by page from a list.
 
 use super::batch;
-use super::counters::{self, Cells, Seconds};
+use super::counters::{self, Groups, Month};
 use super::item::{Item, Reader, item, n, s};
 use super::wire::{Pairs, Queried, Query, S, Scalar};
 use super::{Store, StoreError, keys};
@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -347,27 +347,80 @@ struct Counted {
 
 impl<'de> Deserialize<'de> for Counted {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut counted = Self::default();
+        for (name, value) in HashMap::<String, Scalar<'de>>::deserialize(from)? {
+            if let Some(count) = value.number() {
+                counted.counts.insert(name, count);
+            } else if name == "sk" {
+                counted.sk = value.text().map(str::to_owned);
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// An item of counters whose names are of two bytes: those of cells and of seconds. A bucket of three years
+/// has 6,570, which are read for each page.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    sk: String,
+    counts: Vec<([u8; 2], i64)>,
+}
+
+impl Slots {
+    pub(super) fn read(answer: &[u8]) -> Result<Result<Queried<Self>, StoreError>, serde_json::Error> {
+        serde_json::from_slice(answer).map(Ok)
+    }
+}
+
+impl<'de> Deserialize<'de> for Slots {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Attributes;
         impl<'de> Visitor<'de> for Attributes {
-            type Value = Counted;
+            type Value = Slots;
 
             fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
                 to.write_str("an item of counters")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Counted, A::Error> {
-                let mut counted = Counted::default();
-                while let Some((name, value)) = map.next_entry::<String, Scalar<'de>>()? {
-                    if let Some(count) = value.number() {
-                        counted.counts.insert(name, count);
-                    } else if name == "sk" {
-                        counted.sk = value.text().map(str::to_owned);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Slots, A::Error> {
+                let mut sk = None;
+                // A month of cells, mostly.
+                let mut counts = Vec::with_capacity(186);
+                while let Some((Name(name), value)) = map.next_entry::<Name, Scalar<'de>>()? {
+                    match (name, value) {
+                        (Some(name), Scalar::N(digits)) => {
+                            counts.push((name, digits.parse().map_err(serde::de::Error::custom)?));
+                        }
+                        (Some(name), Scalar::S(text)) if name == *b"sk" => sk = Some(text.into_owned()),
+                        _ => {}
                     }
                 }
-                Ok(counted)
+                Ok(Slots { sk: sk.ok_or_else(|| serde::de::Error::missing_field("sk"))?, counts })
             }
         }
         from.deserialize_map(Attributes)
+    }
+}
+
+/// An attribute's name, where it has two bytes.
+struct Name(Option<[u8; 2]>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Name;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a name")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+                Ok(Name(name.as_bytes().try_into().ok()))
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 
@@ -503,77 +556,94 @@ impl Store {
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
-    pub async fn cells(&self, list: &str, range: &RangeInclusive<i64>) -> Result<Cells, StoreError> {
+    pub async fn cells(&self, list: &str, range: &RangeInclusive<i64>) -> Result<Groups, StoreError> {
         let (first, last) = (counters::cell_of(*range.start()), counters::cell_of(*range.end()));
         let (first_month, last_month) = (counters::month_cell(first).0, counters::month_cell(last).0);
-        let mut cells = BTreeMap::<i64, i64>::new();
-        let items = self.counters(keys::month_counters(list), &first_month, &last_month, false).await?;
-        for (sk, counts) in &items {
-            let month = sk.split('#').next().unwrap_or_default();
-            for (attribute, count) in counts {
-                if let Some(cell) =
-                    counters::cell_of_attribute(month, attribute).filter(|c| (first..=last).contains(c))
-                {
-                    *cells.entry(cell).or_default() += count;
-                }
-            }
+        let items = self.slots(keys::month_counters(list), &first_month, &last_month).await?;
+        let mut cells = Vec::with_capacity(items.iter().map(|item| item.counts.len()).sum());
+        for item in &items {
+            let Some(month) = item.sk.split('#').next().and_then(Month::parse) else { continue };
+            let counts = item.counts.iter().filter_map(|(name, count)| Some((month.cell(*name)?, *count)));
+            cells.extend(counts.filter(|(cell, _)| (first..=last).contains(cell)));
         }
-        Ok(Cells(settle(cells)))
+        Ok(Groups::of(cells))
     }
 
     /// How many leads a list has in each second of a cell, to the end of `until`'s second.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
-    pub async fn seconds(&self, list: &str, cell: i64, until: i64) -> Result<Seconds, StoreError> {
+    pub async fn seconds(&self, list: &str, cell: i64, until: i64) -> Result<Groups, StoreError> {
         let minute = |millis: i64| format!("{:09}", millis.div_euclid(60_000));
-        let mut seconds = BTreeMap::<i64, i64>::new();
         let (first, last) = (minute(counters::cell_start(cell)), minute(until));
-        let items = self.counters(keys::minute_counters(list, cell), &first, &last, false).await?;
-        for (sk, counts) in &items {
-            let minute: i64 = sk.split('#').next().and_then(|text| text.parse().ok()).unwrap_or_default();
-            for (attribute, count) in counts {
-                if let Ok(second) = attribute.parse::<i64>() {
-                    *seconds.entry(minute * 60 + second).or_default() += count;
-                }
-            }
+        let items = self.slots(keys::minute_counters(list, cell), &first, &last).await?;
+        let mut seconds = Vec::new();
+        for item in &items {
+            let minute: i64 =
+                item.sk.split('#').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+            let second = |name: &[u8; 2]| std::str::from_utf8(name).ok()?.parse::<i64>().ok();
+            let counts = item.counts.iter();
+            seconds.extend(counts.filter_map(|(name, count)| Some((minute * 60 + second(name)?, *count))));
         }
-        Ok(Seconds(settle(seconds)))
+        Ok(Groups::of(seconds))
     }
 
-    /// Reads counter items: their sort keys, and their number attributes.
+    /// Reads counters of cells or of seconds.
+    async fn slots(&self, pk: String, first: &str, last: &str) -> Result<Vec<Slots>, StoreError> {
+        let mut read = Vec::new();
+        let last = after_shards(last);
+        let values = [(":pk", S(&pk)), (":first", S(first)), (":last", S(&last))];
+        let mut from = None;
+        loop {
+            let request = Query { exclusive_start_key: from.as_deref(), ..self.counters_query(&values) };
+            let page = self.calls.slots.call("counters", &request).await?;
+            read.extend(page.items);
+            from = page.last_evaluated_key;
+            if from.is_none() {
+                return Ok(read);
+            }
+        }
+    }
+
+    fn counters_query<'a>(&'a self, values: &'a [(&'a str, S<'a>)]) -> Query<'a> {
+        Query {
+            table_name: &self.tables.buckets,
+            key_condition_expression: "pk = :pk AND sk BETWEEN :first AND :last",
+            expression_attribute_values: Pairs(values),
+            ..Query::default()
+        }
+    }
+
+    /// Reads counter items, strongly consistent: their sort keys, and their number attributes.
     pub(super) async fn counters(
         &self,
         pk: String,
         first: &str,
         last: &str,
-        consistent: bool,
     ) -> Result<Vec<(String, HashMap<String, i64>)>, StoreError> {
         let mut read = Vec::new();
-        // Shards follow their item's key behind `#`, and `$` follows `#`.
-        let last = format!("{last}$");
+        let last = after_shards(last);
+        let values = [(":pk", S(&pk)), (":first", S(first)), (":last", S(&last))];
         let mut from = None;
         loop {
             let request = Query {
-                table_name: &self.tables.buckets,
-                key_condition_expression: "pk = :pk AND sk BETWEEN :first AND :last",
-                expression_attribute_values: Pairs(&[
-                    (":pk", S(&pk)),
-                    (":first", S(first)),
-                    (":last", S(&last)),
-                ]),
-                consistent_read: consistent,
+                consistent_read: true,
                 exclusive_start_key: from.as_deref(),
-                ..Query::default()
+                ..self.counters_query(&values)
             };
             let Counts { items, next } = self.calls.counters.call("counters", &request).await?;
             read.extend(items);
-            if next.is_none() {
+            from = next;
+            if from.is_none() {
                 return Ok(read);
             }
-            from = next;
         }
     }
+}
+
+/// The bound behind all shards of a counters' item: they follow its key behind `#`, and `$` follows `#`.
+fn after_shards(sk: &str) -> String {
+    format!("{sk}$")
 }
 
 /// `BatchGetItem`'s request of leads; by hand, because a request has up to 5,000 keys.
@@ -591,11 +661,4 @@ fn batch_request(table: &str, keys: &[String]) -> Vec<u8> {
     quote(PROJECTION, &mut request);
     request.extend_from_slice(br##","ExpressionAttributeNames":{"#status":"status","#list":"list"}}}}"##);
     request
-}
-
-/// Sums of shards as counts: a shard can be below zero where a lead left by another one.
-fn settle(sums: BTreeMap<i64, i64>) -> BTreeMap<i64, u64> {
-    sums.into_iter()
-        .filter_map(|(key, sum)| Some((key, u64::try_from(sum).ok().filter(|sum| *sum > 0)?)))
-        .collect()
 }

@@ -149,6 +149,8 @@ struct Calls {
     leads: Action<leads::Batch>,
     page: Action<leads::Rows>,
     counters: Action<leads::Counts>,
+    slots: Action<Queried<leads::Slots>>,
+    put: Action<()>,
 }
 
 impl Calls {
@@ -163,6 +165,8 @@ impl Calls {
             leads: Action::new(line, "BatchGetItem", leads::Batch::read),
             page: Action::new(line, "Query", leads::Rows::read),
             counters: Action::new(line, "Query", leads::Counts::read),
+            slots: Action::new(line, "Query", leads::Slots::read),
+            put: Action::new(line, "PutItem", wire::done),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::item::{Item, Reader, item, n, s};
 use super::transaction::Sent;
+use super::wire::{Attributes, PutItem};
 use super::{Store, StoreError, keys};
 use crate::config::TradersRoom;
 use crate::model::{ClientId, Timestamp};
@@ -74,9 +75,9 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries.
     pub async fn create_link(&self, link: &NewLink, client: &ClientId) -> Result<(), StoreError> {
-        let put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(link.item(client)));
-        put.send().await.map_err(|error| StoreError::of("create link", &error))?;
-        Ok(())
+        let item = link.item(client);
+        let request = PutItem { table_name: &self.tables.expiring, item: Attributes(&item) };
+        self.calls.put.call("create link", &request).await
     }
 
     /// The client whose link this is, where it is valid; strongly consistent.

@@ -248,6 +248,14 @@ pub(super) struct UpdateItem<'a> {
     pub(super) expression_attribute_values: Pairs<'a, Value<'a>>,
 }
 
+/// `PutItem`'s request.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct PutItem<'a> {
+    pub(super) table_name: &'a str,
+    pub(super) item: Attributes<'a>,
+}
+
 /// Reads an answer that has nothing to tell but that it is one.
 pub(super) fn done(answer: &[u8]) -> Result<Result<(), StoreError>, serde_json::Error> {
     serde_json::from_slice::<HashMap<&str, serde::de::IgnoredAny>>(answer).map(|_| Ok(()))
