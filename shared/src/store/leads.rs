@@ -662,3 +662,149 @@ fn batch_request(table: &str, keys: &[String]) -> Vec<u8> {
     request.extend_from_slice(br##","ExpressionAttributeNames":{"#status":"status","#list":"list"}}}}"##);
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+    use rand::{Rng, SeedableRng};
+    use serde_json::{Value, json};
+
+    fn lead(number: i64) -> PlacedLead {
+        let moment = |millis| Timestamp::from_millis(millis).unwrap();
+        PlacedLead {
+            lead: Lead {
+                id: ClientId::new(format!("id\"{number}")),
+                email: format!("Jane.{number}@example.com"),
+                status: if number % 2 == 0 { "no answer".into() } else { "отказ\\".into() },
+                created_date: moment(1_700_000_000_000 + number),
+                updated_date: moment(1_700_000_000_500 + number),
+                ftd: (number % 3 == 0).then(|| moment(number)),
+            },
+            list: keys::text_digest("a bucket"),
+            source_list: (number % 2 == 1).then(|| keys::text_digest("a source")),
+        }
+    }
+
+    fn written(item: &Item) -> Value {
+        serde_json::to_value(super::super::wire::Attributes(item)).unwrap()
+    }
+
+    fn answer() -> Value {
+        let leads: Vec<_> = (0..3).map(|number| written(&lead(number).to_item())).collect();
+        json!({
+            "Responses": { "clients": leads },
+            "UnprocessedKeys": { "clients": { "Keys": [{ "pk": { "S": "E#a@b.c" } }], "ProjectionExpression": "pk" } },
+        })
+    }
+
+    #[test]
+    fn a_batch_is_read_with_the_keys_that_are_left() {
+        let batch = Batch::read(answer().to_string().as_bytes()).unwrap().unwrap();
+        assert_eq!(batch.leads, [lead(0), lead(1), lead(2)]);
+        assert_eq!(batch.left, ["E#a@b.c"]);
+        let rows = json!({ "Count": 1, "Items": [written(&lead(4).to_item())], "LastEvaluatedKey": { "pk": { "S": "k" } } });
+        let rows = Rows::read(rows.to_string().as_bytes()).unwrap().unwrap();
+        assert_eq!(rows.leads, [lead(4)]);
+        assert_eq!(rows.next.unwrap().get(), r#"{"pk":{"S":"k"}}"#);
+        // Both ways of reading an item are one.
+        assert_eq!(PlacedLead::from_item(&lead(5).to_item()).unwrap(), lead(5));
+    }
+
+    #[test]
+    fn an_item_without_its_attributes_is_malformed_and_a_text_without_items_no_answer() {
+        let without = |name: &str| {
+            let mut item = lead(1).to_item();
+            item.remove(name);
+            Batch::read(json!({ "Responses": { "clients": [written(&item)] } }).to_string().as_bytes())
+                .unwrap()
+        };
+        for name in ["pk", "c", "u", "s", "b"] {
+            assert!(without(name).is_err(), "{name}");
+        }
+        assert!(without("bs").is_ok());
+        for text in ["", "{}", "[]", r#"{"Responses":null}"#, r#"{"Responses":{"clients":[7]}}"#] {
+            assert!(Batch::read(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counters_are_read_by_their_names() {
+        let text = json!({ "Items": [{ "pk": { "S": "M#l" }, "sk": { "S": "202611#0" }, "o3": { "N": "12" }, "15": { "N": "-1" },
+            "closed": { "BOOL": true }, "arrivals": { "N": "4" } }] });
+        // An attribute of another kind is no counter, and makes no answer of it.
+        assert!(Slots::read(text.to_string().as_bytes()).is_err());
+        let text = text.to_string().replace(r#""closed":{"BOOL":true},"#, "");
+        let slots = Slots::read(text.as_bytes()).unwrap().unwrap();
+        let mut counts = slots.items[0].counts.clone();
+        counts.sort_unstable();
+        assert_eq!((slots.items[0].sk.as_str(), counts), ("202611#0", vec![(*b"15", -1), (*b"o3", 12)]));
+        assert!(Slots::read(br#"{"Items":[{"o3":{"N":"1"}}]}"#).is_err());
+    }
+
+    /// What a reader that takes its time makes of an answer; `None` of none.
+    fn naive(text: &[u8]) -> Option<Vec<[Option<String>; 4]>> {
+        let value: Value = serde_json::from_slice(text).ok()?;
+        let mut read = Vec::new();
+        for items in value.get("Responses")?.as_object()?.values() {
+            for item in items.as_array()? {
+                let text = |name: &str| Some(item.get(name)?.get("S")?.as_str()?.to_owned());
+                let email = text("pk").and_then(|pk| Some(pk.strip_prefix("E#")?.to_owned()));
+                read.push([text("e").or(email), text("s"), text("b"), text("bs")]);
+            }
+        }
+        Some(read)
+    }
+
+    /// Answers that are damaged on the way: they are refused, or read as they are.
+    #[test]
+    fn damaged_answers_are_refused_or_read_as_they_are() {
+        const PIECES: [&str; 14] =
+            ["\"", "\\", "{", "}", "[", "]", ",", ":", "null", "\u{7f}", "\\u0041", "0", "\"S\"", "\"E#"];
+        let mut rng = StdRng::seed_from_u64(0xda3a6ed);
+        let whole = answer().to_string().into_bytes();
+        let (mut refused, mut read) = (0, 0);
+        for _ in 0..60_000 {
+            let mut text = whole.clone();
+            for _ in 0..rng.random_range(1..4) {
+                if text.is_empty() {
+                    break;
+                }
+                let at = rng.random_range(0..text.len());
+                match rng.random_range(0..5) {
+                    0 => text[at] = rng.random(),
+                    1 => text.truncate(at.max(1)),
+                    2 => drop(text.remove(at)),
+                    3 => drop(text.splice(at..at, PIECES.choose(&mut rng).unwrap().bytes())),
+                    _ => {
+                        let end = text.len().min(at + rng.random_range(1..40));
+                        let part = text[at..end].to_vec();
+                        drop(text.splice(at..at, part));
+                    }
+                }
+            }
+            let Ok(Ok(batch)) = Batch::read(&text) else {
+                refused += 1;
+                continue;
+            };
+            // What is not read of an item may be no UTF-8.
+            let shown = String::from_utf8_lossy(&text);
+            let expected = naive(shown.as_bytes()).unwrap_or_else(|| panic!("read as {batch:?}: {shown}"));
+            let found: Vec<_> = batch
+                .leads
+                .into_iter()
+                .map(|placed| {
+                    [Some(placed.lead.email), Some(placed.lead.status), Some(placed.list), placed.source_list]
+                })
+                .collect();
+            // Tables come in any order where damage made two of one.
+            let (mut found, mut expected) = (found, expected);
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected, "{shown}");
+            read += 1;
+        }
+        assert!(refused > 10_000 && read > 3_000, "{refused} refused, {read} read");
+    }
+}

@@ -426,3 +426,110 @@ impl<'de> Deserialize<'de> for Attribute {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+    use rand::{Rng, SeedableRng};
+    use serde_json::json;
+
+    fn any_text(rng: &mut StdRng) -> String {
+        const PARTS: [&str; 12] =
+            ["", "a", "Zoë", "\"", "\\", "\n", "\u{0}", "\u{1f}", "\u{2028}", "🎉", "}]", "{\"S\":\"x\"}"];
+        (0..rng.random_range(0..4)).map(|_| *PARTS.choose(rng).unwrap()).collect()
+    }
+
+    fn any_item(rng: &mut StdRng, depth: usize) -> Item {
+        (0..rng.random_range(0..5)).map(|_| (any_text(rng), any_attribute(rng, depth))).collect()
+    }
+
+    fn any_attribute(rng: &mut StdRng, depth: usize) -> AttributeValue {
+        match rng.random_range(0..if depth == 0 { 4 } else { 6 }) {
+            0 => AttributeValue::S(any_text(rng)),
+            1 => AttributeValue::N(rng.random::<i64>().to_string()),
+            2 => AttributeValue::B(Blob::new(rng.random::<[u8; 5]>())),
+            3 => AttributeValue::Bool(rng.random()),
+            4 => AttributeValue::L(
+                (0..rng.random_range(0..3)).map(|_| any_attribute(rng, depth - 1)).collect(),
+            ),
+            _ => AttributeValue::M(any_item(rng, depth - 1)),
+        }
+    }
+
+    #[test]
+    fn items_are_read_as_they_were_written() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for _ in 0..3000 {
+            let item = any_item(&mut rng, 3);
+            let written = json!({ "Item": Attributes(&item) }).to_string();
+            assert_eq!(got_item(written.as_bytes()).unwrap().unwrap(), Some(item), "{written}");
+        }
+        // What no item of ours has, and DynamoDB may answer.
+        let others = br#"{"Item":{"a":{"NULL":true},"b":{"SS":["x","y"]},"c":{"NS":["1"]}}}"#;
+        let read = got_item(others).unwrap().unwrap().unwrap();
+        assert_eq!(read["a"], AttributeValue::Null(true));
+        assert_eq!(read["b"], AttributeValue::Ss(vec!["x".into(), "y".into()]));
+        assert_eq!(read["c"], AttributeValue::Ns(vec!["1".into()]));
+        assert_eq!(got_item(b"{}").unwrap().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error_and_no_empty_answer() {
+        for text in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "garbage",
+            "<html></html>",
+            r#"{"Item":{"a":{"S":1}}}"#,
+            r#"{"Item":{"a":{"X":"1"}}}"#,
+        ] {
+            assert!(got_item(text.as_bytes()).is_err(), "{text}");
+        }
+        for text in ["{}", r#"{"Count":0}"#, r#"{"Items":null}"#, r#"{"Items":[{}"#, r#"{"Items":{}}"#] {
+            assert!(queried(text.as_bytes()).is_err(), "{text}");
+        }
+        for text in ["", "[]", "{", "{}x"] {
+            assert!(done(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(number(b"{}").is_err());
+        assert!(done(b"{}").is_ok());
+    }
+
+    #[test]
+    fn refusals_have_their_code_without_its_namespace() {
+        let code = |body: &str| refusal(body.as_bytes()).code().map(str::to_owned);
+        assert_eq!(
+            code(r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"x"}"#),
+            Some("ResourceNotFoundException".into())
+        );
+        assert_eq!(code(r#"{"__type":"ThrottlingException"}"#), Some("ThrottlingException".into()));
+        for body in ["", "{}", "<html>", r#"{"__type":7}"#] {
+            assert_eq!(code(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn regions_are_found_by_the_sdks_rules() {
+        let line = |region: &str, endpoint: Option<&str>| Line {
+            region: region.to_owned(),
+            credentials: SharedCredentialsProvider::new(aws_sdk_dynamodb::config::Credentials::new(
+                "id", "secret", None, None, "test",
+            )),
+            endpoint: endpoint.map(str::to_owned),
+            http_client: crate::store::http_client(Some("http://localhost")),
+            retries: RetryConfig::standard(),
+            timeouts: TimeoutConfig::disabled(),
+        };
+        for (region, expected) in [
+            ("eu-west-1", "https://dynamodb.eu-west-1.amazonaws.com"),
+            ("cn-north-1", "https://dynamodb.cn-north-1.amazonaws.com.cn"),
+        ] {
+            assert_eq!(endpoint(&line(region, None)), expected);
+        }
+        assert_eq!(endpoint(&line("eu-west-1", Some("http://127.0.0.1:1"))), "http://127.0.0.1:1");
+    }
+}
