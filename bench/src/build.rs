@@ -32,23 +32,23 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(program.ancestors().nth(2).context("no target directory")?.to_owned())
 }
 
-/// Builds everything that can be built here; the functions, unless builds of them are given, and of what they
-/// are compared with the least where `alone`.
+/// Builds everything that can be built here: the functions, unless builds of them are given, and unless they
+/// are measured alone, what they are compared with.
 pub(crate) fn all(functions: Option<&Path>, alone: bool) -> Result<Built> {
     let (workspace, target) = (workspace()?, target()?);
     let baselines = workspace.join("bench/baselines");
     let mut built = Built { bootstraps: self::functions(functions, workspace, &target)?, ..Built::default() };
+    if alone {
+        return Ok(built);
+    }
     let folder = target.join("bench/rust");
-    for name in RUST.into_iter().filter(|name| !alone || *name == "hello") {
+    for name in RUST {
         // One after the other: together they would share the features of what both use.
         let arguments = ["build", "--release", "--locked", "--package", name];
         cargo(&arguments, &baselines.join("rust"), &folder)?;
         built.bootstraps.push((name, folder.join("release").join(name)));
     }
     for (name, install) in [("node", node as fn(&Path, &Path) -> _), ("python", python)] {
-        if alone {
-            continue;
-        }
         let folder = target.join("bench").join(name);
         std::fs::create_dir_all(&folder)?;
         match install(&baselines.join(name), &folder) {

@@ -132,11 +132,7 @@ fn run(cli: &Cli) -> Result<()> {
     runtime.block_on(data.stop());
 
     let report = report?;
-    let text = report.markdown();
-    std::fs::write(out.join("table.md"), &text)?;
-    if let Some(plot) = report.plot() {
-        std::fs::write(out.join("bench.svg"), plot)?;
-    }
+    let text = report.write(&out)?;
     print(&text)
 }
 
@@ -216,6 +212,8 @@ impl Run<'_> {
                 }
             }
             report.groups.push((group, samples));
+            // What was measured is not lost with what comes after it.
+            report.write(self.out)?;
         }
         if self.is_wanted("local-stack") {
             tell("measuring local-stack");

@@ -5,6 +5,7 @@ use crate::measure::{Samples, median, quantile};
 use crate::throughput::Row;
 use crate::works::{Group, thousands};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
@@ -98,6 +99,16 @@ impl Report {
             target("a page at the deepest offset: read units / at offset 0", 1.3, page(read)),
             target("the same: rounds of calls / at offset 0", 1.3, page(rounds)),
         ]
+    }
+
+    /// Writes the tables and the plot; gives the tables.
+    pub(crate) fn write(&self, folder: &Path) -> std::io::Result<String> {
+        let text = self.markdown();
+        std::fs::write(folder.join("table.md"), &text)?;
+        if let Some(plot) = self.plot() {
+            std::fs::write(folder.join("bench.svg"), plot)?;
+        }
+        Ok(text)
     }
 
     /// The tables.

@@ -131,7 +131,7 @@ fn works(data: &Data) -> Result<[(&'static str, Connect, Connect); 3]> {
         let list = list.clone();
         Box::pin(async move {
             let range = keys::before_moment(0)..=keys::LAST.to_owned();
-            let all = 0..=i64::MAX / 2;
+            let all = 0..=shared::model::Timestamp::MAX.millis();
             let (token, page, cells) = tokio::try_join!(
                 store.token(&reader),
                 store.page(Order::BucketCreated, &list, range, 101),

@@ -78,6 +78,9 @@ impl App {
     }
 }
 
+/// A DynamoDB that does not answer must not keep a function from starting: Lambda gives it ten seconds.
+const WARM_UP_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Start-up of a deployed function: reads the environment, builds the state once, and serves
 /// events on one thread until the platform ends the process.
 ///
@@ -93,7 +96,7 @@ where
     let warm_up = async {
         // Whoever looks tokens up has the table of roles.
         if !config.tables.roles.is_empty() {
-            app.auth.warm_up().await;
+            let _ = tokio::time::timeout(WARM_UP_MAX, app.auth.warm_up()).await;
         }
     };
     run(function, config.log_level, warm_up, |request| handler(app.clone(), request))
