@@ -297,9 +297,11 @@ fn event(
     parameters: &[(&str, &str)],
     body: Option<&Value>,
 ) -> Event {
-    let route = parameters.iter().fold(path.to_owned(), |route, (name, value)| {
-        route.replacen(&format!("/{value}"), &format!("/{{{name}}}"), 1)
-    });
+    let name = |part: &str| {
+        let known = parameters.iter().find(|(_, value)| *value == part);
+        known.map_or_else(|| part.to_owned(), |(name, _)| format!("{{{name}}}"))
+    };
+    let route = path.split('/').map(name).collect::<Vec<_>>().join("/");
     let route = format!("{method} {route}");
     let mut event = json!({
         "version": "2.0",
