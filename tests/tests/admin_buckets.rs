@@ -3,7 +3,8 @@
 use futures_util::future::{join, join_all};
 use local::engine::Engine;
 use serde_json::{Value, json};
-use shared::model::Permission;
+use shared::model::{BucketId, Permission, Timestamp};
+use shared::store::{DeleteBucket, keys};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
@@ -516,4 +517,25 @@ async fn nobody_conflicts_with_their_own_write() {
     app.assert_consistent().await;
     drop(app);
     engine.stop().await;
+}
+
+/// Deletion closes the bucket's counters: what is not a number among them must not keep them from being read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_bucket_is_empty_to_whoever_read_it_a_moment_ago() {
+    let app = TestApp::start().await;
+    app.bucket("closing", "AFF-1", &[]).await;
+    let partner = app.partner(&["AFF-1"]).await;
+    app.leads(&partner, "closing", "AFF-1", &json!({})).await.assert(200, "{}");
+    let id = BucketId::parse("closing").unwrap();
+    let stored = app.store().stored_bucket(&id).await.unwrap().unwrap();
+    // Twice, as where the first answer was lost.
+    for _ in 0..2 {
+        assert_eq!(app.store().delete_bucket(&stored).await.unwrap(), DeleteBucket::Deleted);
+    }
+    let everything = Timestamp::MIN.millis()..=Timestamp::MAX.millis();
+    let cells = app.store().cells(&keys::bucket_list(&id), &everything).await.unwrap();
+    assert_eq!(cells.total(), 0);
+    // The function's copy of the bucket serves for five seconds.
+    let answer = app.leads(&partner, "closing", "AFF-1", &json!({ "offset": 1 })).await;
+    assert!([200, 400].contains(&answer.status), "{} {}", answer.status, answer.text);
 }

@@ -48,12 +48,12 @@ where
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Request<'a> {
-    request_items: Pairs<'a, From<'a>>,
+    request_items: Pairs<'a, ReadFrom<'a>>,
 }
 
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct From<'a> {
+struct ReadFrom<'a> {
     keys: [Pairs<'a, S<'a>>; 1],
     consistent_read: bool,
 }
@@ -106,7 +106,7 @@ impl Store {
         let items = all(operation, places.to_vec(), |left| async move {
             let tables: Vec<_> = left
                 .iter()
-                .map(|place| (place.table, From { keys: [place.key], consistent_read: place.consistent }))
+                .map(|place| (place.table, ReadFrom { keys: [place.key], consistent_read: place.consistent }))
                 .collect();
             let request = Request { request_items: Pairs(&tables) };
             let answer = self.calls.mixed.call(operation, &request).await?;

@@ -241,7 +241,7 @@ impl Store {
         let counters = keys::month_counters(&keys::bucket_list(id));
         for _ in 0..DELETE_ATTEMPTS {
             // Strongly consistent: each lead that is stored by now is counted here.
-            let counted = self.counters(counters.clone(), "000000", "999999").await?;
+            let counted = self.counters(&counters, "000000", "999999").await?;
             let cells = counted.iter().flat_map(|(_, counts)| counts);
             let leads: i64 =
                 cells.filter(|(name, _)| name.as_str() != ARRIVALS).map(|(_, count)| count).sum();

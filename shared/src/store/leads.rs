@@ -3,7 +3,7 @@
 use super::batch;
 use super::counters::{self, Groups, Month};
 use super::item::{Item, Reader, item, n, s};
-use super::wire::{Pairs, Queried, Query, S, Scalar};
+use super::wire::{Action, Pairs, Queried, Query, S, Scalar};
 use super::{Store, StoreError, keys};
 use crate::model::{ClientId, Email, Keys, Lead, Timestamp, quote};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -177,38 +177,23 @@ impl PlacedLead {
 
 /// What is read of a lead's own item, or of its client's.
 #[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Row<'a> {
-    #[serde(borrow)]
     pk: Option<Scalar<'a>>,
-    #[serde(borrow)]
     e: Option<Scalar<'a>>,
-    #[serde(borrow)]
     c: Option<Scalar<'a>>,
-    #[serde(borrow)]
     u: Option<Scalar<'a>>,
-    #[serde(borrow)]
     s: Option<Scalar<'a>>,
-    #[serde(borrow)]
     f: Option<Scalar<'a>>,
-    #[serde(borrow)]
     b: Option<Scalar<'a>>,
-    #[serde(borrow)]
     bs: Option<Scalar<'a>>,
-    #[serde(borrow)]
     id: Option<Scalar<'a>>,
-    #[serde(borrow)]
     email: Option<Scalar<'a>>,
-    #[serde(borrow)]
     status: Option<Scalar<'a>>,
-    #[serde(borrow, rename = "createdDate")]
     created_date: Option<Scalar<'a>>,
-    #[serde(borrow, rename = "updatedDate")]
     updated_date: Option<Scalar<'a>>,
-    #[serde(borrow)]
     ftd: Option<Scalar<'a>>,
-    #[serde(borrow)]
     list: Option<Scalar<'a>>,
-    #[serde(borrow, rename = "sourceList")]
     source_list: Option<Scalar<'a>>,
 }
 
@@ -316,46 +301,6 @@ impl Rows {
         let answer: Queried<Row<'_>> = serde_json::from_slice(answer)?;
         let leads: Result<_, _> = answer.items.iter().map(Row::placed).collect();
         Ok(leads.map(|leads| Self { leads, next: answer.last_evaluated_key }))
-    }
-}
-
-/// `Query`'s answer of counters: sort keys, and the numbers by attribute.
-#[derive(Debug)]
-pub(super) struct Counts {
-    items: Vec<(String, HashMap<String, i64>)>,
-    next: Option<Box<RawValue>>,
-}
-
-impl Counts {
-    pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
-        let answer: Queried<Counted> = serde_json::from_slice(answer)?;
-        let items = answer.items.into_iter().map(|counted| {
-            let sk = counted.sk.ok_or(StoreError::malformed("counters"))?;
-            Ok((sk, counted.counts))
-        });
-        let items: Result<_, StoreError> = items.collect();
-        Ok(items.map(|items| Self { items, next: answer.last_evaluated_key }))
-    }
-}
-
-/// An item of counters.
-#[derive(Debug, Default)]
-struct Counted {
-    sk: Option<String>,
-    counts: HashMap<String, i64>,
-}
-
-impl<'de> Deserialize<'de> for Counted {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut counted = Self::default();
-        for (name, value) in HashMap::<String, Scalar<'de>>::deserialize(from)? {
-            if let Some(count) = value.number() {
-                counted.counts.insert(name, count);
-            } else if name == "sk" {
-                counted.sk = value.text().map(str::to_owned);
-            }
-        }
-        Ok(counted)
     }
 }
 
@@ -588,15 +533,50 @@ impl Store {
         Ok(Groups::of(seconds))
     }
 
-    /// Reads counters of cells or of seconds.
     async fn slots(&self, pk: String, first: &str, last: &str) -> Result<Vec<Slots>, StoreError> {
-        let mut read = Vec::new();
-        let last = after_shards(last);
-        let values = [(":pk", S(&pk)), (":first", S(first)), (":last", S(&last))];
-        let mut from = None;
+        self.counter_items(&self.calls.slots, &pk, first, last, false).await
+    }
+
+    /// Reads counter items, strongly consistent: their sort keys, and their number attributes.
+    pub(super) async fn counters(
+        &self,
+        pk: &str,
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<(String, HashMap<String, i64>)>, StoreError> {
+        let items = self.counter_items(&self.calls.items, pk, first, last, true).await?;
+        let read = |stored: Item| {
+            let sk = Reader::new("counters", &stored).text("sk")?.to_owned();
+            let number = |value: AttributeValue| value.as_n().ok()?.parse().ok();
+            let counts = stored.into_iter().filter_map(|(name, value)| Some((name, number(value)?)));
+            Ok((sk, counts.collect()))
+        };
+        items.into_iter().map(read).collect()
+    }
+
+    /// All items of counters between two keys, with all shards of the last one.
+    async fn counter_items<T: fmt::Debug + Send + Sync + 'static>(
+        &self,
+        action: &Action<Queried<T>>,
+        pk: &str,
+        first: &str,
+        last: &str,
+        consistent_read: bool,
+    ) -> Result<Vec<T>, StoreError> {
+        // Shards follow their item's key behind `#`, and `$` follows `#`.
+        let last = format!("{last}$");
+        let values = [(":pk", S(pk)), (":first", S(first)), (":last", S(&last))];
+        let (mut read, mut from) = (Vec::new(), None);
         loop {
-            let request = Query { exclusive_start_key: from.as_deref(), ..self.counters_query(&values) };
-            let page = self.calls.slots.call("counters", &request).await?;
+            let request = Query {
+                table_name: &self.tables.buckets,
+                key_condition_expression: "pk = :pk AND sk BETWEEN :first AND :last",
+                expression_attribute_values: Pairs(&values),
+                consistent_read,
+                exclusive_start_key: from.as_deref(),
+                ..Query::default()
+            };
+            let page = action.call("counters", &request).await?;
             read.extend(page.items);
             from = page.last_evaluated_key;
             if from.is_none() {
@@ -604,46 +584,6 @@ impl Store {
             }
         }
     }
-
-    fn counters_query<'a>(&'a self, values: &'a [(&'a str, S<'a>)]) -> Query<'a> {
-        Query {
-            table_name: &self.tables.buckets,
-            key_condition_expression: "pk = :pk AND sk BETWEEN :first AND :last",
-            expression_attribute_values: Pairs(values),
-            ..Query::default()
-        }
-    }
-
-    /// Reads counter items, strongly consistent: their sort keys, and their number attributes.
-    pub(super) async fn counters(
-        &self,
-        pk: String,
-        first: &str,
-        last: &str,
-    ) -> Result<Vec<(String, HashMap<String, i64>)>, StoreError> {
-        let mut read = Vec::new();
-        let last = after_shards(last);
-        let values = [(":pk", S(&pk)), (":first", S(first)), (":last", S(&last))];
-        let mut from = None;
-        loop {
-            let request = Query {
-                consistent_read: true,
-                exclusive_start_key: from.as_deref(),
-                ..self.counters_query(&values)
-            };
-            let Counts { items, next } = self.calls.counters.call("counters", &request).await?;
-            read.extend(items);
-            from = next;
-            if from.is_none() {
-                return Ok(read);
-            }
-        }
-    }
-}
-
-/// The bound behind all shards of a counters' item: they follow its key behind `#`, and `$` follows `#`.
-fn after_shards(sk: &str) -> String {
-    format!("{sk}$")
 }
 
 /// `BatchGetItem`'s request of leads; by hand, because a request has up to 5,000 keys.
@@ -733,10 +673,7 @@ mod tests {
     fn counters_are_read_by_their_names() {
         let text = json!({ "Items": [{ "pk": { "S": "M#l" }, "sk": { "S": "202611#0" }, "o3": { "N": "12" }, "15": { "N": "-1" },
             "closed": { "BOOL": true }, "arrivals": { "N": "4" } }] });
-        // An attribute of another kind is no counter, and makes no answer of it.
-        assert!(Slots::read(text.to_string().as_bytes()).is_err());
-        let text = text.to_string().replace(r#""closed":{"BOOL":true},"#, "");
-        let slots = Slots::read(text.as_bytes()).unwrap().unwrap();
+        let slots = Slots::read(text.to_string().as_bytes()).unwrap().unwrap();
         let mut counts = slots.items[0].counts.clone();
         counts.sort_unstable();
         assert_eq!((slots.items[0].sk.as_str(), counts), ("202611#0", vec![(*b"15", -1), (*b"o3", 12)]));

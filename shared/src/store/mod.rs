@@ -148,7 +148,6 @@ struct Calls {
     transact: Action<Sent>,
     leads: Action<leads::Batch>,
     page: Action<leads::Rows>,
-    counters: Action<leads::Counts>,
     slots: Action<Queried<leads::Slots>>,
     put: Action<()>,
 }
@@ -164,7 +163,6 @@ impl Calls {
             transact: Action::with_outcomes(line, "TransactWriteItems", Sent::read, Sent::cancelled),
             leads: Action::new(line, "BatchGetItem", leads::Batch::read),
             page: Action::new(line, "Query", leads::Rows::read),
-            counters: Action::new(line, "Query", leads::Counts::read),
             slots: Action::new(line, "Query", leads::Slots::read),
             put: Action::new(line, "PutItem", wire::done),
         }

@@ -36,7 +36,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -73,15 +73,9 @@ impl Line {
 /// one an item that is not as it was written, which would be the same then.
 type Read<T> = fn(&[u8]) -> Result<Result<T, StoreError>, serde_json::Error>;
 
-/// A DynamoDB action with answers of one kind. Cheap to clone.
+/// A DynamoDB action with answers of one kind.
 #[derive(Debug)]
 pub(super) struct Action<T>(Operation<Vec<u8>, Result<T, StoreError>, ErrorMetadata>);
-
-impl<T> Clone for Action<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl<T: Debug + Send + Sync + 'static> Action<T> {
     /// An action by its name in DynamoDB's API; does no input or output.
@@ -258,7 +252,7 @@ pub(super) struct PutItem<'a> {
 
 /// Reads an answer that has nothing to tell but that it is one.
 pub(super) fn done(answer: &[u8]) -> Result<Result<(), StoreError>, serde_json::Error> {
-    serde_json::from_slice::<HashMap<&str, serde::de::IgnoredAny>>(answer).map(|_| Ok(()))
+    serde_json::from_slice::<HashMap<&str, IgnoredAny>>(answer).map(|_| Ok(()))
 }
 
 /// Any attribute of a request.
@@ -289,13 +283,43 @@ impl Serialize for Attributes<'_> {
     }
 }
 
-/// A string or a number, borrowed from the answer where it has no escapes.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+/// A string or a number, borrowed from the answer where it has no escapes; or whatever else an item has.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scalar<'a> {
-    #[serde(borrow)]
     S(Cow<'a, str>),
-    #[serde(borrow)]
     N(Cow<'a, str>),
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct ByType;
+        impl<'de> Visitor<'de> for ByType {
+            type Value = Scalar<'de>;
+
+            fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                to.write_str("an attribute")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
+                let Some(Text(kind)) = map.next_key()? else {
+                    return Err(serde::de::Error::custom("an attribute without a type"));
+                };
+                let value = match &*kind {
+                    "S" => Scalar::S(map.next_value::<Text<'de>>()?.0),
+                    "N" => Scalar::N(map.next_value::<Text<'de>>()?.0),
+                    _ => map.next_value::<IgnoredAny>().map(|_| Scalar::Other)?,
+                };
+                match map.next_key::<IgnoredAny>()? {
+                    None => Ok(value),
+                    Some(_) => Err(serde::de::Error::custom("an attribute of two types")),
+                }
+            }
+        }
+        from.deserialize_map(ByType)
+    }
 }
 
 impl Scalar<'_> {
@@ -303,15 +327,15 @@ impl Scalar<'_> {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::S(text) => Some(text),
-            Self::N(_) => None,
+            Self::N(_) | Self::Other => None,
         }
     }
 
     /// A number, where it is whole.
     pub(super) fn number(&self) -> Option<i64> {
         match self {
-            Self::S(_) => None,
             Self::N(digits) => digits.parse().ok(),
+            Self::S(_) | Self::Other => None,
         }
     }
 }
