@@ -1,6 +1,7 @@
 //! The driver of the black-box tests: a stack of its own for each test, on an embedded engine in
 //! memory, called over HTTP as partners do.
 
+pub mod faults;
 pub mod proxy;
 pub mod ses;
 pub mod sessions;

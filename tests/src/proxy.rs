@@ -536,7 +536,7 @@ impl State {
 }
 
 /// The answer to a transaction whose updates met those of another one.
-fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
+pub(crate) fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
     let request: Value = serde_json::from_slice(request).unwrap();
     let entries = request["TransactItems"].as_array().unwrap().iter();
     let reason = |entry: &Value| {
@@ -595,19 +595,19 @@ fn written(transaction: &[u8]) -> Vec<String> {
         .collect()
 }
 
-fn failure(status: StatusCode, error: &Value) -> Response<Full<Bytes>> {
+pub(crate) fn failure(status: StatusCode, error: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
     response
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `Query`, from `DynamoDB_20120810.Query`.
-fn operation(parts: &Parts) -> String {
+pub(crate) fn operation(parts: &Parts) -> String {
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     target.and_then(|target| target.split_once('.')).map_or("", |(_, operation)| operation).to_owned()
 }

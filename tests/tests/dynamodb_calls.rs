@@ -2,6 +2,7 @@
 //! a script. The embedded engine answers rightly, always.
 
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::types::AttributeValue;
 use shared::config::Tables;
 use shared::model::{Client, ClientId, Keys};
 use shared::store::{Registered, Store};
@@ -156,6 +157,28 @@ async fn what_stays_wrong_is_an_error_and_no_empty_answer() {
         let error = dynamodb.store.leads_by_keys(&jane()).await.unwrap_err().to_string();
         assert_eq!((dynamodb.asked().len(), error.contains(code)), (attempts, true), "{wrong:?}: {error}");
     }
+}
+
+/// The SDK's own operations would take an empty answer for an item that does not exist.
+#[tokio::test]
+async fn calls_of_the_sdk_try_what_is_no_answer_again_too() {
+    const TOKEN: &str = r#"{"Item":{"id":{"S":"t1"}}}"#;
+    let get = async |dynamodb: &Scripted| {
+        let get = dynamodb.store.sdk().get_item().table_name("tokens");
+        get.key("id", AttributeValue::S("t1".into())).send().await
+    };
+    for wrong in ["", "garbage", "<html></html>", r#"{"Item":{"id":"#, "[]", "null"] {
+        let dynamodb = Scripted::start(&[Answer(200, wrong), Answer(200, TOKEN)]).await;
+        let found = get(&dynamodb).await.unwrap().item.unwrap();
+        assert_eq!((found["id"].as_s().unwrap().as_str(), dynamodb.asked().len()), ("t1", 2), "{wrong:?}");
+
+        let dynamodb = Scripted::start(&[Answer(200, wrong)]).await;
+        assert!(get(&dynamodb).await.is_err(), "{wrong:?}");
+        assert_eq!(dynamodb.asked().len(), ATTEMPTS, "{wrong:?}");
+    }
+    let dynamodb = Scripted::start(&[Answer(200, "{}")]).await;
+    assert_eq!(get(&dynamodb).await.unwrap().item, None);
+    assert_eq!(dynamodb.asked().len(), 1);
 }
 
 #[tokio::test]

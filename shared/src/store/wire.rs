@@ -22,13 +22,16 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::config_bag::{ConfigBag, Layer};
 use aws_smithy_types::error::ErrorMetadata;
 use aws_types::SigningName;
 use aws_types::region::SigningRegion;
@@ -63,9 +66,38 @@ impl Line {
             .credentials_provider(self.credentials.clone())
             .http_client(self.http_client.clone())
             .retry_config(self.retries.clone())
-            .timeout_config(self.timeouts.clone());
+            .timeout_config(self.timeouts.clone())
+            .interceptor(AnswersOnly);
         config.set_endpoint_url(self.endpoint.clone());
         config.build()
+    }
+}
+
+/// Keeps the SDK's operations from taking for an answer what is none: to them an empty body is an item that does
+/// not exist, and what is no JSON an error that is not tried again.
+#[derive(Debug)]
+struct AnswersOnly;
+
+#[dyn_dispatch_hint]
+impl Intercept for AnswersOnly {
+    fn name(&self) -> &'static str {
+        "AnswersOnly"
+    }
+
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response().filter(|response| response.status().is_success());
+        let Some(body) = answer.and_then(|response| response.body().bytes()) else { return Ok(()) };
+        if let Err(error) = done(body)
+            && let Some(outcome) = context.output_or_error_mut()
+        {
+            *outcome = Err(OrchestratorError::response(error.into()));
+        }
+        Ok(())
     }
 }
 
