@@ -1,6 +1,7 @@
 //! The environment variables that a function reads. `template.yaml` sets them.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A deployed function's settings.
 #[derive(Clone, Debug)]
@@ -11,6 +12,9 @@ pub struct Config {
     pub credentials: Credentials,
     /// Another DynamoDB than the region's (`AWS_ENDPOINT_URL_DYNAMODB`).
     pub endpoint: Option<String>,
+    /// How long one attempt of a DynamoDB call may take (`DYNAMODB_ATTEMPT_TIMEOUT`, in milliseconds). Not
+    /// set by the template; [`Store::attempt_timeout`](crate::store::Store::attempt_timeout) by default.
+    pub attempt_timeout: Option<Duration>,
     /// Physical table names; a function whose policy gives it no access to a table has no name for it.
     pub tables: Tables,
     /// Autologin links, sessions and where they lead.
@@ -175,6 +179,11 @@ impl Config {
             Some(Ok(seconds)) if seconds > 0 => Ok(seconds),
             Some(_) => Err(ConfigError { variable, problem: "must be a number of seconds, at least 1" }),
         };
+        let attempt_timeout = optional("DYNAMODB_ATTEMPT_TIMEOUT").map(|text| {
+            let millis = text.trim().parse().ok().filter(|millis| *millis > 0);
+            let problem = "must be a number of milliseconds, at least 1";
+            millis.ok_or(ConfigError { variable: "DYNAMODB_ATTEMPT_TIMEOUT", problem })
+        });
         Ok(Self {
             region: required("AWS_REGION")?,
             credentials: Credentials {
@@ -183,6 +192,7 @@ impl Config {
                 session_token: optional("AWS_SESSION_TOKEN"),
             },
             endpoint: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
+            attempt_timeout: attempt_timeout.transpose()?.map(Duration::from_millis),
             tables: Tables {
                 tokens: required("TOKENS_TABLE")?,
                 roles: required("ROLES_TABLE")?,

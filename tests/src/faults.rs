@@ -1,5 +1,5 @@
-//! A proxy in front of DynamoDB that lets a share of all calls go wrong, at random from a seed, in every way
-//! that is known of DynamoDB and of the way to it.
+//! A proxy in front of DynamoDB that lets a share of all calls go wrong, in every way that is known of DynamoDB
+//! and of the way to it. Which calls a seed picks depends on the order of their arrival.
 
 use crate::proxy::{conflict, failure, lock, operation};
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Longer than the store waits for an answer before it sends the call again.
+/// How long a call or its answer is held up: longer than a deployed function waits before it sends it again.
 pub const STALL: Duration = Duration::from_secs(2);
 
 /// What can go wrong with a call.
@@ -70,6 +69,9 @@ impl fmt::Display for Kind {
         })
     }
 }
+
+/// How long a deployed function waits for an attempt, where a local one has more patience.
+pub const AS_DEPLOYED: (&str, &str) = ("DYNAMODB_ATTEMPT_TIMEOUT", "1500");
 
 /// The proxy; calm until told otherwise.
 #[derive(Debug)]
@@ -180,7 +182,8 @@ impl State {
             }
             _ => {}
         }
-        let kind = *kinds.choose(&mut *random)?;
+        // In turn, so that each has its share.
+        let kind = kinds[met.faults.values().sum::<usize>() % kinds.len()];
         *met.faults.entry(kind).or_default() += 1;
         Some(kind)
     }

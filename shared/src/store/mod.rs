@@ -57,6 +57,7 @@ use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider:
 use base64::Engine;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use transaction::Sent;
@@ -64,9 +65,11 @@ use wire::{Action, Line, Number, Queried};
 
 /// Longest a lost connection or a stalled answer may hold a request up before it is tried again.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// One call with all its attempts; the rounds of a request fit the gateway's 30 s.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(6);
+/// The same of a DynamoDB without TLS: it is a developer's, and shares its processors with all that calls it.
+const LOCAL_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One call with all its attempts takes as long as four of them at most, and never longer than this. Deployed,
+/// it is 6 s: the rounds of a request fit the gateway's 30 s.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
 const ATTEMPTS: u32 = 5;
 
 /// The six tables, through the official SDK. Cheap to clone; clones share connections.
@@ -82,7 +85,15 @@ pub struct Store {
 impl Store {
     /// Builds the client from a function's environment; does no input or output.
     pub fn new(config: &Config) -> Self {
-        Self::connect(&config.region, credentials(config), config.endpoint.as_deref(), &config.tables)
+        let endpoint = config.endpoint.as_deref();
+        let attempt = config.attempt_timeout.unwrap_or(Self::attempt_timeout(endpoint));
+        Self::on_line(&config.region, credentials(config), endpoint, &config.tables, attempt)
+    }
+
+    /// How long an attempt of a call to this endpoint may take: 1.5 s, or 10 s without TLS.
+    pub fn attempt_timeout(endpoint: Option<&str>) -> Duration {
+        let is_local = endpoint.is_some_and(|url| url.starts_with("http://"));
+        if is_local { LOCAL_ATTEMPT_TIMEOUT } else { ATTEMPT_TIMEOUT }
     }
 
     /// Builds the client with any source of credentials, such as an operator's profile; does no
@@ -93,7 +104,20 @@ impl Store {
         endpoint: Option<&str>,
         tables: &Tables,
     ) -> Self {
+        Self::on_line(region, credentials, endpoint, tables, Self::attempt_timeout(endpoint))
+    }
+
+    fn on_line(
+        region: &str,
+        credentials: SharedCredentialsProvider,
+        endpoint: Option<&str>,
+        tables: &Tables,
+        attempt: Duration,
+    ) -> Self {
+        /// Stores of this process: each has a budget of retries of its own, as instances of functions do.
+        static STORES: AtomicUsize = AtomicUsize::new(0);
         let line = Line {
+            name: format!("dynamodb-{}", STORES.fetch_add(1, Ordering::Relaxed)),
             region: region.to_owned(),
             credentials,
             endpoint: endpoint.map(str::to_owned),
@@ -103,9 +127,9 @@ impl Store {
                 .with_initial_backoff(Duration::from_millis(50))
                 .with_max_backoff(Duration::from_secs(1)),
             timeouts: TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(OPERATION_TIMEOUT)
+                .connect_timeout(attempt * 2 / 3)
+                .operation_attempt_timeout(attempt)
+                .operation_timeout((attempt * 4).min(OPERATION_TIMEOUT))
                 .build(),
         };
         Self {

@@ -15,7 +15,7 @@ use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_runtime::service_clock_skew::{ServiceClockSkewClassifier, ServiceClockSkewInterceptor};
 use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::primitives::Blob;
@@ -49,6 +49,8 @@ use std::fmt::Debug;
 /// What all calls of a store have in common.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// What retries of calls that answer badly are budgeted by, over all operations.
+    pub(super) name: String,
     pub(super) region: String,
     pub(super) credentials: SharedCredentialsProvider,
     pub(super) endpoint: Option<String>,
@@ -67,6 +69,7 @@ impl Line {
             .http_client(self.http_client.clone())
             .retry_config(self.retries.clone())
             .timeout_config(self.timeouts.clone())
+            .retry_partition(RetryPartition::new(self.name.clone()))
             .interceptor(AnswersOnly);
         config.set_endpoint_url(self.endpoint.clone());
         config.build()
@@ -134,8 +137,7 @@ impl<T: Debug + Send + Sync + 'static> Action<T> {
         let plugin =
             StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components);
         let operation = Operation::builder()
-            // Retries of calls that answer badly come out of one budget, that of the SDK's own operations.
-            .service_name(format!("dynamodb-{}", line.region))
+            .service_name(line.name.clone())
             .operation_name(name)
             .behavior_version(BehaviorVersion::latest())
             .http_client(line.http_client.clone())
@@ -571,6 +573,7 @@ mod tests {
     #[test]
     fn regions_are_found_by_the_sdks_rules() {
         let line = |region: &str, endpoint: Option<&str>| Line {
+            name: "dynamodb".to_owned(),
             region: region.to_owned(),
             credentials: SharedCredentialsProvider::new(aws_sdk_dynamodb::config::Credentials::new(
                 "id", "secret", None, None, "test",
