@@ -2,7 +2,7 @@
 
 use crate::{Mail, MailError, Mailer};
 use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::config::retry::RetryConfig;
+use aws_sdk_sesv2::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::config::{BehaviorVersion, Region, SharedCredentialsProvider};
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
@@ -43,6 +43,8 @@ impl Ses {
             .region(Region::new(region.to_owned()))
             .credentials_provider(credentials)
             .http_client(http_client(endpoint))
+            // By default all clients of a process share what they may spend on retries.
+            .retry_partition(RetryPartition::custom("registration-email").build())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(ATTEMPTS)
