@@ -2,8 +2,8 @@
 //! capacity.
 //!
 //! A round is a set of calls made at the same time. Clocks can't tell it reliably, so it is
-//! measured by logic: while measuring, every answer is held back until nothing has happened for
-//! [`QUIET`], so that all calls that do not wait for one another have arrived by then; then all
+//! measured by logic: while measuring, every answer is held back until nothing has happened for a
+//! while ([`Proxy::set_quiet`]), so that all calls that do not wait for one another have arrived by then; then all
 //! answers held are released together and the next round begins with the next call. A call thus
 //! is in round *n* where the longest chain of calls that had to wait for each other's answers and
 //! ends with it has *n* members. A machine that stalls for longer than the window can split a
@@ -30,8 +30,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-/// How long nothing may happen before a round counts as complete.
+/// How long nothing may happen before a round counts as complete, unless [`Proxy::set_quiet`] says
+/// otherwise.
 pub const QUIET: Duration = Duration::from_millis(80);
+/// The longest that it makes sense to wait: an attempt of a call must not end meanwhile.
+pub const QUIET_MAX: Duration = Duration::from_secs(2);
 
 /// Notes of the use of tokens go beside the requests, seldom, and no answer waits for them.
 const ACTIVITY: &str = "TokenActivityTable";
@@ -110,6 +113,8 @@ impl Proxy {
             dynamodb,
             client: Client::builder(TokioExecutor::new()).build_http(),
             recording: Mutex::default(),
+            quiet: Mutex::new(QUIET),
+            kept: Mutex::default(),
             changed: Notify::new(),
             shortfall: Mutex::default(),
             faults: Mutex::default(),
@@ -134,7 +139,8 @@ impl Proxy {
     /// # Panics
     /// Another measurement is under way.
     pub async fn measure<T>(&self, request: impl Future<Output = T>) -> (T, Measured) {
-        let before = self.state.recording().replace(Recording::new());
+        let quiet = *lock(&self.state.quiet);
+        let before = self.state.recording().replace(Recording::new(quiet));
         assert!(before.is_none(), "one measurement at a time");
         let output = tokio::select! {
             output = request => output,
@@ -152,6 +158,22 @@ impl Proxy {
             beside,
         };
         (output, measured)
+    }
+
+    /// Sets how long nothing may happen before a round counts as complete, in measurements to come:
+    /// the longer, the less a machine that stalls splits rounds.
+    pub fn set_quiet(&self, quiet: Duration) {
+        *lock(&self.state.quiet) = quiet;
+    }
+
+    /// Keeps each `TransactWriteItems` call that arrives from now on, each attempt of it.
+    pub fn keep_transactions(&self) {
+        *lock(&self.state.kept) = Some(Vec::new());
+    }
+
+    /// The calls that were kept, in the order of their arrival.
+    pub fn kept_transactions(&self) -> Vec<Value> {
+        lock(&self.state.kept).clone().unwrap_or_default()
     }
 
     /// What the calls of a request, and those that are still under way, need to be allowed.
@@ -265,6 +287,8 @@ struct State {
     dynamodb: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     recording: Mutex<Option<Recording>>,
+    quiet: Mutex<Duration>,
+    kept: Mutex<Option<Vec<Value>>>,
     /// Something happened that the release of a round may depend on.
     changed: Notify,
     shortfall: Mutex<Shortfall>,
@@ -302,6 +326,7 @@ struct Shortfall {
 /// A measurement under way.
 #[derive(Debug)]
 struct Recording {
+    quiet: Duration,
     started: Instant,
     last_event: Instant,
     calls: Vec<Call>,
@@ -320,9 +345,10 @@ struct Ticket {
 }
 
 impl Recording {
-    fn new() -> Self {
+    fn new(quiet: Duration) -> Self {
         let now = Instant::now();
         Self {
+            quiet,
             started: now,
             last_event: now,
             calls: Vec::new(),
@@ -366,7 +392,7 @@ impl Recording {
 
     /// When the open round can be released, unless something happens before.
     fn due(&self) -> Option<Instant> {
-        (self.waiting > 0 && self.answered == self.waiting).then(|| self.last_event + QUIET)
+        (self.waiting > 0 && self.answered == self.waiting).then(|| self.last_event + self.quiet)
     }
 
     fn release(&mut self) {
@@ -429,6 +455,11 @@ impl State {
             }
         }
 
+        if operation == "TransactWriteItems"
+            && let Some(kept) = lock(&self.kept).as_mut()
+        {
+            kept.push(serde_json::from_slice(&body).unwrap());
+        }
         let fault = (operation == "TransactWriteItems").then(|| lock(&self.faults).pop_front()).flatten();
         match fault {
             Some(Fault::Conflict) => return conflict(&body),
