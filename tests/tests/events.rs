@@ -121,8 +121,10 @@ async fn every_event_is_answered_as_its_name_says() {
         let (_, environment) = local::stack::environment(&function.name, app.directory.path()).unwrap();
         let deployed =
             Deployed::new(&function, |name| environment.get(name).cloned(), &app.stack.outbox).unwrap();
-        for file in fs::read_dir(events().join(&function.name)).unwrap() {
-            let path = file.unwrap().path();
+        let files = fs::read_dir(events().join(&function.name)).unwrap();
+        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
             let case = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let event = app.stack.credentials.fill(&fs::read_to_string(&path).unwrap());
             let event = match event.contains("{{autologinLink}}") {

@@ -7,6 +7,7 @@ use local::functions::Deployed;
 use local::template::Template;
 use serde_json::{Value, json};
 use shared::model::Timestamp;
+use shared::secret::Token;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -132,6 +133,16 @@ impl Recorder {
             .extend(accesses.into_iter().filter(|access| *access != of_test));
     }
 
+    /// Waits until the use of a token is noted, beside the requests: the call must not be taken for
+    /// one of a function that comes next.
+    async fn until_use_is_noted(&self, token: &str) {
+        let id = Token::parse(token).unwrap().digest().token_id();
+        tests::eventually(|| async {
+            self.app.store().activity([&id]).await.unwrap()[&id].last_used.is_some()
+        })
+        .await;
+    }
+
     async fn leads(&mut self, function: &'static str, path: &str) {
         let partner = self.app.partner(&["A"]).await;
         let moments = json!([(Timestamp::now().millis() - 86_400_000).to_string(), null]);
@@ -147,6 +158,7 @@ impl Recorder {
                 async |app: &TestApp| app.post(path, &[("authorization", &partner)], body.to_string()).await;
             self.note(function, request).await.assert_ok();
         }
+        self.until_use_is_noted(&partner).await;
     }
 
     async fn sign_ups(&mut self) {
@@ -157,10 +169,12 @@ impl Recorder {
             let request = async |app: &TestApp| app.sign_up_once(&key, &format!("key {number}"), &body).await;
             self.note("signup", request).await.assert_ok();
         }
+        self.until_use_is_noted(&key).await;
         // The affiliate is the token's: where its client goes is looked up after the token.
         let key = self.app.sign_up_key(&["A"]).await;
         let body = json!({ "email": "own@example.com", "phone": "12345", "firstName": "A", "sourceId": "elsewhere" });
         self.note("signup", async |app: &TestApp| app.sign_up(&key, &body).await).await.assert_ok();
+        self.until_use_is_noted(&key).await;
     }
 
     async fn people(&mut self) {
@@ -168,6 +182,7 @@ impl Recorder {
         let body = json!({ "email": "person@example.com", "phone": "12345", "firstName": "A", "meta": "m".repeat(5000) });
         let signed_up =
             self.note("signup", async |app: &TestApp| app.sign_up(&key, &body).await).await.json();
+        self.until_use_is_noted(&key).await;
         let path = sessions::path(signed_up["url"].as_str().unwrap());
         for method in [Method::GET, Method::HEAD, Method::POST] {
             let request = async |app: &TestApp| app.send(method.clone(), path, &[], "").await;
@@ -280,13 +295,14 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         (0..500).map(|number| new_client(&format!("c{number}@example.com"), "A", "b1", Some("s"))).collect();
     app.store_clients(&clients).await;
     let mut recorder = Recorder { proxy, app, called: BTreeMap::new() };
+    // First, when no use of a token is noted beside them: they may call nothing.
+    recorder.readers().await;
     recorder.leads("leads", "/api/public/buckets/b1/A/leads").await;
     recorder.leads("leads-by-source", "/api/public/buckets/b1/A/leads/s").await;
     recorder.sign_ups().await;
     recorder.people().await;
     recorder.emails().await;
     recorder.operators().await;
-    recorder.readers().await;
     recorder.used_and_refused().await;
 
     let template = Template::built_in().unwrap();

@@ -8,7 +8,7 @@ use mail_parser::{MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use shared::model::ClientId;
 use shared::store::{ClaimMail, keys};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tests::ses::{Ses, Verdict};
@@ -114,7 +114,7 @@ async fn only_sign_ups_that_ask_get_an_email_and_each_one_only() {
     // event of the others is sent, all of theirs are.
     for email in ["last@example.com", "marker@example.com"] {
         app.signed_up(&key, &new_client(email)).await;
-        eventually(|| async { ses.taken_for(email) == 1 }).await;
+        eventually(|| async { ses.taken_for(email) >= 1 }).await;
     }
 
     let mut to: Vec<_> = ses.taken().into_iter().map(|taken| taken.to).collect();
@@ -141,7 +141,7 @@ async fn a_mail_service_that_is_down_delays_emails_and_no_sign_up() {
     is_down.store(false, Ordering::Relaxed);
     eventually(|| async { emails.iter().all(|email| ses.taken_for(email) >= 1) }).await;
     app.signed_up(&key, &new_client("last@example.com")).await;
-    eventually(|| async { ses.taken_for("last@example.com") == 1 }).await;
+    eventually(|| async { ses.taken_for("last@example.com") >= 1 }).await;
     assert_eq!(ses.taken().len(), 31, "each once");
     app.assert_consistent().await;
 }
@@ -336,7 +336,9 @@ async fn names_from_sign_ups_become_neither_headers_nor_markup_nor_links() {
         body["lastName"] = json!(name);
         app.signed_up(&key, &body).await;
     }
-    eventually(|| async { ses.taken().len() == names.len() }).await;
+    let all: BTreeSet<_> = (0..names.len()).map(|number| format!("c{number}@example.com")).collect();
+    eventually(|| async { ses.taken().into_iter().map(|taken| taken.to).collect::<BTreeSet<_>>() == all })
+        .await;
     for taken in ses.taken() {
         let message = MessageParser::new().parse(&taken.message).unwrap();
         let headers: Vec<_> = message.headers().iter().map(|header| header.name()).collect();

@@ -114,7 +114,7 @@ async fn a_session_ends_when_it_is_idle_and_is_kept_alive_by_use() {
     let pk = session_record(&cookie);
     let expiry = async || moment(&app.record(&pk).await.unwrap(), "expiresAt");
     let first = expiry().await;
-    assert!((1790..=1800).contains(&(first - now())), "{}", first - now());
+    assert!((1740..=1800).contains(&(first - now())), "{}", first - now());
 
     // Used at once again: nothing is written.
     app.with_cookie(Method::GET, ME, &cookie).await.assert_ok();
@@ -136,7 +136,7 @@ async fn a_session_ends_at_its_absolute_end_however_it_is_used() {
     let (app, _, cookie) = signed_in().await;
     let pk = session_record(&cookie);
     let ends = moment(&app.record(&pk).await.unwrap(), "endsAt");
-    assert!((43_190..=43_200).contains(&(ends - now())));
+    assert!((43_140..=43_200).contains(&(ends - now())));
     app.set_record(&pk, "endsAt", now() + 600).await;
     app.set_record(&pk, "expiresAt", now() + 60).await;
     app.with_cookie(Method::GET, ME, &cookie).await.assert_ok();
@@ -152,7 +152,7 @@ async fn lifetimes_are_the_parameters() {
     let (_, url) = app.signed_up_with_link("user@example.com").await;
     let cookie = app.signed_in(&url).await;
     let record = app.record(&session_record(&cookie)).await.unwrap();
-    assert!((290..=300).contains(&(moment(&record, "expiresAt") - now())));
+    assert!((240..=300).contains(&(moment(&record, "expiresAt") - now())));
     assert_eq!(moment(&record, "expiresAt"), moment(&record, "endsAt"));
 }
 
