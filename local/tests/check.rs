@@ -810,12 +810,16 @@ async fn a_system_at_work_is_consistent() {
     // What is wrong for good is found all the same.
     let table = stack.store.tables().clients.as_str();
     delete(&stack.store, table, &pk("E#alone@example.com")).await;
-    let report = check(&stack.store).await.unwrap();
-    let found: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        found,
-        ["lead in clients, E#a…@example.com: is missing or another client's (of client alone)"]
-    );
+    let expected = ["lead in clients, E#a…@example.com: is missing or another client's (of client alone)"];
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let report = check(&stack.store).await.unwrap();
+        found = report.problems.iter().map(ToString::to_string).collect();
+        if found == expected {
+            break;
+        }
+    }
+    assert_eq!(found, expected);
     writer.abort();
     stack.stop().await;
 }

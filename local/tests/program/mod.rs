@@ -85,9 +85,8 @@ impl Running {
         own.unwrap()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Takes an item out of a table of the stack's DynamoDB.
-    pub fn delete_item(&self, table: &str, pk: &str) {
-        use aws_sdk_dynamodb::types::AttributeValue;
+    /// The tables of the stack's DynamoDB, all by this name.
+    fn store(&self, table: &str) -> shared::store::Store {
         let endpoint = self.greeting.lines().find_map(|line| line.strip_prefix("DynamoDB")).unwrap().trim();
         let environment = [
             ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
@@ -99,7 +98,23 @@ impl Running {
             let known = environment.iter().find(|(known, _)| *known == name);
             known.map(|(_, value)| (*value).to_owned()).or(name.ends_with("_TABLE").then(|| table.to_owned()))
         };
-        let store = shared::store::Store::new(&shared::Config::from_lookup(lookup).unwrap());
+        shared::store::Store::new(&shared::Config::from_lookup(lookup).unwrap())
+    }
+
+    /// Whether an item of a table of the stack's DynamoDB has an attribute.
+    pub fn has_attribute(&self, table: &str, pk: &str, attribute: &str) -> bool {
+        use aws_sdk_dynamodb::types::AttributeValue;
+        let store = self.store(table);
+        let get = store.sdk().get_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned()));
+        let get = get.consistent_read(true).send();
+        let found = tokio::runtime::Runtime::new().unwrap().block_on(get).unwrap();
+        found.item.is_some_and(|item| item.contains_key(attribute))
+    }
+
+    /// Takes an item out of a table of the stack's DynamoDB.
+    pub fn delete_item(&self, table: &str, pk: &str) {
+        use aws_sdk_dynamodb::types::AttributeValue;
+        let store = self.store(table);
         let delete = store.sdk().delete_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned()));
         let delete = delete.condition_expression("attribute_exists(pk)").send();
         tokio::runtime::Runtime::new().unwrap().block_on(delete).unwrap();
