@@ -7,10 +7,14 @@ import pathlib
 import subprocess
 import tempfile
 
+import urllib3
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 60  # seconds
+PATIENCE = 180  # seconds
+# For one command of the browser.
+COMMAND_PATIENCE = 300  # seconds
 PHONE, DESKTOP = (390, 844), (1280, 800)
 
 
@@ -27,23 +31,37 @@ def stack(program):
                 process.terminate()
 
 
+def started(options, attempts=3):
+    """Chromium; on a machine under load it may not be there in the time that its driver gives it."""
+    try:
+        return webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    except (WebDriverException, urllib3.exceptions.HTTPError):
+        if attempts == 1:
+            raise
+        return started(options, attempts - 1)
+
+
 @contextlib.contextmanager
 def browser(scripts=True, dark=False, size=DESKTOP):
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+    quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", *quiet):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     if not scripts:
         options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = started(options)
     try:
-        driver.set_page_load_timeout(PATIENCE)
+        driver.set_page_load_timeout(COMMAND_PATIENCE)
+        driver.set_script_timeout(COMMAND_PATIENCE)
+        driver.command_executor.client_config.timeout = COMMAND_PATIENCE + 60
         width, height = size
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        motion = {"name": "prefers-reduced-motion", "value": "reduce"}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, motion]})
         yield driver
     finally:
         driver.quit()

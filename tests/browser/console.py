@@ -21,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 # What a role's change needs at most to reach its tokens, and a moment.
-ROLE_PATIENCE = 75  # seconds
+ROLE_PATIENCE = 120  # seconds
 
 # Finds what can be pressed by the text that people, and screen readers, have of it.
 PRESSABLE = """
@@ -36,6 +36,32 @@ const root = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document;
 const text = (element) => element.textContent.replace(/\\s+/g, ' ').replace(/ optional$/, '').trim();
 const found = [...root.querySelectorAll('label')].find((element) => text(element) === label && element.checkVisibility());
 return found.control;
+"""
+# Keeps what messages say: each goes again after a while, whether somebody has looked or not.
+LISTEN = """
+window.told = [];
+window.listening?.disconnect();
+window.listening = new MutationObserver((changes) => {
+  for (const message of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
+    if (message.checkVisibility()) window.told.push(message.textContent);
+  }
+});
+window.listening.observe(document.querySelector('.toasts'), { childList: true });
+"""
+LISTEN_FOR_COPY = """
+window.told = null;
+const keep = ({ target }) => { window.told = target.querySelector('[role=status]').textContent; };
+document.addEventListener('copied', keep, { once: true });
+"""
+# Keeps, all of one moment, what is shown while a page is under way.
+LISTEN_FOR_PROGRESS = """
+window.told = null;
+const progress = document.querySelector('.progress');
+const keep = () => {
+  if (window.told || !progress.classList.contains('on')) return;
+  window.told = [document.querySelector('p.spoken[role=status]').textContent, document.querySelector('main').ariaBusy];
+};
+new MutationObserver(keep).observe(progress, { attributes: true });
 """
 HOSTILE = [
     "<img src=x onerror=\"window.owned=1\">",
@@ -77,7 +103,7 @@ def leads(credentials, token, bucket, affiliate, body=None):
 
 def run(command):
     """Runs a command as it was copied, in a shell; gives its JSON."""
-    done = subprocess.run(["bash", "-c", command + " --silent --show-error --max-time 60"], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", command + f" --silent --show-error --max-time {PATIENCE}"], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -99,6 +125,8 @@ class Console:
         """Opens a page and signs in there."""
         self.open(path)
         self.sign_in(token)
+        # It has a heading of its own.
+        self.until(lambda: not self.driver.find_elements(By.CSS_SELECTOR, "main.sign-in"), "nobody is signed in")
         self.settled()
 
     @property
@@ -137,6 +165,14 @@ class Console:
             return True
 
         self.until(pressed, f"nothing to press is named {name!r}")
+
+    def press_and_hear(self, name, message):
+        """Presses what ends with a message, and waits for it and for the page that is shown anew with it. An earlier
+        message of the same text does not count."""
+        self.driver.execute_script(LISTEN)
+        self.press(name)
+        self.until(lambda: message in self.driver.execute_script("return window.told"), f"{message!r} is not told")
+        self.settled()
 
     def control(self, label):
         return self.until(lambda: self.driver.execute_script(CONTROL, label), f"no field {label!r}")
@@ -177,8 +213,10 @@ class Console:
         """Presses a copy button and gives what it put on the clipboard."""
         permissions = {"origin": self.base, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
         self.driver.execute_cdp_cmd("Browser.grantPermissions", permissions)
+        self.driver.execute_script(LISTEN_FOR_COPY)
         self.press(name)
-        self.see("Copied")
+        told = self.until(lambda: self.driver.execute_script("return window.told"), f"{name!r} copies nothing")
+        assert told == "Copied", told
         return self.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)))")
 
     def assert_quiet(self):
@@ -303,8 +341,7 @@ def whitelist_and_deletion(credentials, screens):
         screens.take(shown.driver, "token-refused")
         shown.press("Add this address 127.0.0.1")
         shown.dialog("The token will be valid for 127.0.0.1 as well.")
-        shown.press("Add it")
-        shown.see("Saved the whitelist")
+        shown.press_and_hear("Add it", "Saved the whitelist")
         assert admin(credentials, "GET", f"/tokens/{made['id']}")["whitelist"] == ["198.51.100.7", "127.0.0.1"]
         until(shown.driver, works, "the address is not allowed")
 
@@ -314,8 +351,8 @@ def whitelist_and_deletion(credentials, screens):
         shown.press("Save the whitelist")
         shown.see("Somebody changed this meanwhile.")
         assert admin(credentials, "GET", f"/tokens/{made['id']}")["whitelist"] == ["198.51.100.8", "127.0.0.1"]
-        shown.press("Save the whitelist")
-        shown.until(lambda: "meanwhile" not in shown.text(), "the message stays")
+        shown.press_and_hear("Save the whitelist", "Saved the whitelist")
+        assert "meanwhile" not in shown.text(), "the message stays"
         assert admin(credentials, "GET", f"/tokens/{made['id']}")["whitelist"] == ["198.51.100.8", "127.0.0.1", "2001:db8::/32"]
         shown.press("× Remove 2001:db8::/32")
         shown.press("Identification Tokens")
@@ -328,8 +365,7 @@ def whitelist_and_deletion(credentials, screens):
             shown.press(f"× Remove {address}")
         shown.press("Save the whitelist")
         shown.dialog("With an empty whitelist the token works from anywhere.")
-        shown.press("Allow every address")
-        shown.see("Saved the whitelist")
+        shown.press_and_hear("Allow every address", "Saved the whitelist")
         assert admin(credentials, "GET", f"/tokens/{made['id']}")["whitelist"] == []
 
         shown.press("Delete")
@@ -338,9 +374,8 @@ def whitelist_and_deletion(credentials, screens):
         shown.until(lambda: not shown.driver.find_elements(By.TAG_NAME, "dialog"), "Escape does not close it")
         assert shown.driver.switch_to.active_element.text == "Delete", "the focus is where it was"
         shown.press("Delete")
-        shown.press("Delete the token")
+        shown.press_and_hear("Delete the token", "Deleted “Whitelisted”")
         shown.heading("Identification Tokens")
-        shown.see("Deleted “Whitelisted”")
         assert "Whitelisted" not in shown.text("main")
         assert not works()
         shown.open(f"/security/tokens/{made['id']}")
@@ -418,6 +453,7 @@ def newcomer(credentials, screens):
         shown.press("Add the bucket")
         shown.heading("Autumn campaign")
         shown.see("No leads yet.")
+        today = datetime.datetime.now(datetime.UTC).date()
         sign_up(credentials, "ann@example.com", affiliateID="MEDIA-7", sourceId="newsletter", firstName="Ann")
         shown.press("Generate one")
         shown.heading("Add a token")
@@ -432,7 +468,9 @@ def newcomer(credentials, screens):
         shown.press("Autumn campaign")
         shown.heading("Autumn campaign")
         figures = [figure.text.split("\n") for figure in shown.driver.find_elements(By.CSS_SELECTOR, ".figure")]
-        assert figures == [["All", "1"], ["Today", "1"], ["Last 7 days", "1"], ["Last 30 days", "1"]], figures
+        # Days end at midnight, UTC.
+        expected = "1" if datetime.datetime.now(datetime.UTC).date() == today else figures[1][1]
+        assert figures == [["All", "1"], ["Today", expected], ["Last 7 days", "1"], ["Last 30 days", "1"]], figures
         shown.fill("Token", token)
         shown.choose("Command", "Leads of the source newsletter")
         assert list(run(shown.copied("Copy Leads of the source newsletter"))) == ["ann@example.com"]
@@ -492,9 +530,8 @@ def buckets(credentials, screens):
         shown.heading("The rest")
         assert admin(credentials, "GET", f"/buckets/{second}")["sources"] == ["c"]
         shown.press("Delete")
-        shown.press("Delete the bucket")
+        shown.press_and_hear("Delete the bucket", "Deleted “The rest”")
         shown.heading("Buckets")
-        shown.see("Deleted “The rest”")
 
         shown.open(f"/buckets/{source_a}")
         shown.press("Delete")
@@ -513,7 +550,7 @@ def buckets(credentials, screens):
         assert sum(numbers) == stats["total"], numbers
         shown.press("Last 30 days")
         shown.until(lambda: "range=30" in shown.path, "no address of its own")
-        assert len(shown.driver.find_elements(By.CSS_SELECTOR, "day-chart .bar")) == 30
+        shown.until(lambda: len(shown.driver.find_elements(By.CSS_SELECTOR, "day-chart .bar")) == 30, "not 30 days")
         shown.press("contacted")
         shown.heading("Clients")
         assert f"bucketId={credentials['bucketId']}&status=contacted" in shown.path
@@ -537,40 +574,35 @@ def clients(credentials, screens):
         shown.heading("Jane Doe")
         shown.fill("Status", "qualified")
         shown.press("Now")
-        shown.press("Save")
-        shown.see("Saved the client")
+        shown.press_and_hear("Save", "Saved the client")
         now = lead()
         assert now["status"] == "qualified" and now["ftd"], now
 
         # Another operator was faster: what is typed here stays, and what was not touched is shown as it is now.
         client = now["id"]
-        shown.settled()
         admin(credentials, "PATCH", f"/clients/{client}", {"state": "frozen"})
         shown.fill("Status", "won")
         shown.press("Save")
         shown.see("Somebody changed this meanwhile.")
         assert shown.control("State").get_attribute("value") == "frozen"
         assert shown.control("Status").get_attribute("value") == "won"
-        shown.press("Save")
-        shown.see("Saved the client")
+        shown.press_and_hear("Save", "Saved the client")
         stored = admin(credentials, "GET", f"/clients/{client}")
         assert (stored["status"], stored["state"]) == ("won", "frozen"), stored
 
-        shown.settled()
         shown.fill("Status", "")
         shown.press("Save")
         assert shown.error_of("Status") == "Enter a status."
         shown.fill("Status", "won")
         shown.press("None")
         shown.choose("Bucket", "Direct")
-        shown.press("Save")
-        shown.until(lambda: lead() is None, "it is in the bucket still")
+        shown.press_and_hear("Save", "Saved the client")
+        assert lead() is None, "it is in the bucket still"
         stored = admin(credentials, "GET", f"/clients/{client}")
         assert stored["ftd"] is None and stored["bucketId"] != bucket
-        shown.settled()
         shown.choose("Bucket", "None")
-        shown.press("Save")
-        until(shown.driver, lambda: admin(credentials, "GET", f"/clients/{client}")["bucketId"] is None, "it is in a bucket still")
+        shown.press_and_hear("Save", "Saved the client")
+        assert admin(credentials, "GET", f"/clients/{client}")["bucketId"] is None, "it is in a bucket still"
 
 
 def pages_have_addresses(credentials, screens):
@@ -605,6 +637,7 @@ def pages_have_addresses(credentials, screens):
         shown.until(lambda: abs(driver.execute_script("return scrollY") - where) < 5, "where one was")
         driver.forward()
         shown.until(lambda: shown.path.startswith("/clients/"), "forward")
+        shown.settled()
         # A deep link shows its page once one is signed in.
         driver.execute_script("sessionStorage.clear()")
         shown.open(deep)
@@ -679,6 +712,7 @@ def mail(credentials, screens):
         assert message["To"] == "mail1@example.com" and message.get_body(("html",)) and message.get_body(("plain",))
         shown.press("Client")
         shown.until(lambda: shown.path == f"/clients/{client}", "no client")
+        shown.settled()
         driver.back()
         shown.heading("Mail")
         next(row for row in driver.find_elements(By.CSS_SELECTOR, "tbody tr") if "mail0@" in row.text).find_element(By.TAG_NAME, "a").click()
@@ -747,11 +781,9 @@ def failures(credentials, screens):
         # A slow answer: one sees that something is under way, and the page stays until it is there.
         slow = {"offline": False, "latency": 3000, "downloadThroughput": -1, "uploadThroughput": -1}
         driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+        driver.execute_script(LISTEN_FOR_PROGRESS)
         shown.press("Buckets", "nav a")
-        # All of it at one moment: the answer may come between two looks.
-        look = """return document.querySelector(".progress.on")
-            && [document.querySelector("p.spoken[role=status]").textContent, document.querySelector("main").ariaBusy]"""
-        seen = shown.until(lambda: driver.execute_script(look), "nothing shows that it loads")
+        seen = shown.until(lambda: driver.execute_script("return window.told"), "nothing shows that it loads")
         assert seen == ["Loading…", "true"], seen
         shown.heading("Buckets")
         assert not driver.find_elements(By.CSS_SELECTOR, ".progress.on")
