@@ -9,15 +9,14 @@ directory=$(mktemp -d)
 "$program" --memory --port 0 --data-dir "$directory" --log off >"$directory/output" &
 stack=$!
 trap 'set +e; kill "$stack" 2>/dev/null; wait "$stack" 2>/dev/null; rm -rf "$directory"' EXIT
-for _ in $(seq 300); do
-  if grep -q '^Ready' "$directory/output"; then break; fi
-  kill -0 "$stack" || { echo "the stack did not start"; exit 1; }
+until grep -q '^Ready' "$directory/output"; do
+  kill -0 "$stack" 2>/dev/null || { echo "the stack did not start" >&2; exit 1; }
   sleep 0.1
 done
 
 "$program" postman --data-dir "$directory" >"$directory/environment.json"
 "$newman" run docs/wbcs.postman_collection.json --environment "$directory/environment.json" \
-  --iteration-count 2 --timeout-request 60000 --color off \
+  --iteration-count 2 --timeout-request 300000 --color off \
   --reporters cli,json --reporter-json-export "$directory/report.json" --reporter-cli-no-success-assertions \
   --reporter-cli-no-banner
 # Not one request, and not one test, may have been left out.

@@ -5,6 +5,7 @@ Usage: run.py PROGRAM BUILD-DIRECTORY"""
 
 import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 
 import boto3
@@ -30,13 +30,15 @@ BASE_IMAGE = "public.ecr.aws/lambda/provided:al2023-x86_64"
 BRIDGE, LOOPBACK = "172.17.0.1", "127.0.0.1"
 AMAZON_LINUX_2023_GLIBC = (2, 34)
 REGION, SENDER = "eu-west-1", "no-reply@example.com"
-PATIENCE = 300  # seconds
+PATIENCE = 600  # seconds
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
     "SAM_CLI_TELEMETRY": "0",
+    # How long a container may take to start, in seconds.
+    "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "300",
     "DOCKER_CLI_HINTS": "false",
 }
 
@@ -54,10 +56,34 @@ def until(condition, what):
         time.sleep(0.1)
 
 
-def free_port(address=LOOPBACK):
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
+class PortsTaken(Exception):
+    """Somebody else was faster to listen on a port that was free."""
+
+
+def on_free_ports(count, use, attempts=3):
+    """Gives what `use` gives with this many free ports; where they are taken meanwhile, with others."""
+    with contextlib.ExitStack() as held:
+        # All at once, or one would be given twice.
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        ports = [probe.getsockname()[1] for probe in probes]
+    try:
+        return use(*ports)
+    except PortsTaken:
+        if attempts == 1:
+            raise
+        return on_free_ports(count, use, attempts - 1)
+
+
+def assert_runs(started, log):
+    """A process that has not ended."""
+    if started.poll() is None:
+        return
+    told = pathlib.Path(log).read_text()
+    if "address already in use" in told.lower():
+        raise PortsTaken(told[-2000:])
+    raise AssertionError(told[-4000:])
 
 
 @contextlib.contextmanager
@@ -93,6 +119,18 @@ def docker(folder):
         yield
 
 
+def bootstrap(rootfs, mirror, attempts=4):
+    try:
+        run("debootstrap", "--variant=minbase", "bookworm", str(rootfs), mirror)
+    except AssertionError:
+        if attempts == 1:
+            raise
+        # A mirror answers late, or not, now and then.
+        shutil.rmtree(rootfs, ignore_errors=True)
+        time.sleep(20)
+        bootstrap(rootfs, mirror, attempts - 1)
+
+
 def base_image(folder):
     """A stand-in for AWS's image, which can't be pulled everywhere: a minimal Debian. SAM puts its emulator on top."""
     if run("docker", "image", "ls", "--quiet", BASE_IMAGE).strip():
@@ -100,7 +138,7 @@ def base_image(folder):
     repositories = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").splitlines()
     mirror = next(line.split()[0] for line in repositories if line.endswith(" bookworm"))
     rootfs = folder / "rootfs"
-    run("debootstrap", "--variant=minbase", "bookworm", str(rootfs), mirror)
+    bootstrap(rootfs, mirror)
     # What this machine trusts, the image need not: the functions talk http here.
     tar = subprocess.Popen(["tar", "-C", str(rootfs), "-c", "."], stdout=subprocess.PIPE)
     path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
@@ -208,33 +246,47 @@ def on_emulator(program, build, data, want, folder):
     for name, logical_id in functions().items():
         lines = run(program, "env", name, "--data-dir", str(data)).splitlines()
         variables = ENVIRONMENT | dict(line.split("=", 1) for line in lines) | {"AWS_LAMBDA_FUNCTION_NAME": name}
-        ports = [free_port(), free_port()]
-        command = [str(emulator), "--runtime-interface-emulator-address", f"{LOOPBACK}:{ports[0]}"]
-        command += ["--runtime-api-address", f"{LOOPBACK}:{ports[1]}", str(build / logical_id / "bootstrap")]
-        with open(folder / f"{name}.log", "w") as log:
-            started = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
-        try:
-            url = f"http://{LOOPBACK}:{ports[0]}/2015-03-31/functions/function/invocations"
-            for event in [event for event in EVENTS if event.parent.name == name]:
-                filled = run(program, "event", str(event), "--data-dir", str(data)).encode()
-                answers[event] = alike(json.loads(posted(url, filled)))
-        finally:
-            os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
+        own = [event for event in EVENTS if event.parent.name == name]
+
+        def answered(port, api_port):
+            command = [str(emulator), "--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
+            command += ["--runtime-api-address", f"{LOOPBACK}:{api_port}", str(build / logical_id / "bootstrap")]
+            log = folder / f"{name}.log"
+            with open(log, "w") as out:
+                started = subprocess.Popen(command, env=variables, stdout=out, stderr=out, start_new_session=True)
+            try:
+                listens(started, log, port, api_port)
+                url = f"http://{LOOPBACK}:{port}/2015-03-31/functions/function/invocations"
+                for event in own:
+                    filled = run(program, "event", str(event), "--data-dir", str(data)).encode()
+                    with urllib.request.urlopen(urllib.request.Request(url, filled), timeout=PATIENCE) as answer:
+                        answers[event] = alike(json.load(answer))
+            except BaseException:
+                print(log.read_text()[-4000:], file=sys.stderr)
+                raise
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(started.pid, signal.SIGKILL)
+                started.wait()
+
+        on_free_ports(2, answered)
     compare("runtime interface emulator", answers, want)
 
 
-def posted(url, body):
-    """Answer to a POST, as soon as somebody listens."""
-    end = time.monotonic() + PATIENCE
-    while True:
+def listens(started, log, *ports):
+    """Waits until a process, which has not ended, listens on these ports."""
+
+    def connects(port):
+        assert_runs(started, log)
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=PATIENCE) as answer:
-                return answer.read()
-        except urllib.error.URLError as error:
-            refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
-            assert refused and time.monotonic() < end, error
-            time.sleep(0.02)
+            socket.create_connection((LOOPBACK, port), timeout=PATIENCE).close()
+            return True
+        except OSError:
+            return False
+
+    for port in ports:
+        until(lambda: connects(port), f"{port} is listened on")
+    assert_runs(started, log)
 
 
 def sam_options(program, build, data, folder):
@@ -275,16 +327,15 @@ def in_containers(program, build, data, want, folder):
 
 def start_api(program, build, data, greeting, folder, reference):
     """`sam local start-api` with the curl commands that the local stack prints."""
-    port = free_port()
-    url = f"http://{LOOPBACK}:{port}"
     options = sam_options(program, build, data, folder)
-    command = ["sam", "local", "start-api", "--port", str(port), "--warm-containers", "EAGER", *options]
+    log = folder / "start-api.log"
 
-    def answers():
+    def answers(started, url):
+        assert_runs(started, log)
         try:
             with urllib.request.urlopen(url + "/tradersroom/", timeout=PATIENCE) as answer:
                 return answer.status == 200
-        except (urllib.error.URLError, ConnectionError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def curl(line, base_url=None):
@@ -296,11 +347,17 @@ def start_api(program, build, data, greeting, folder, reference):
 
     lines = [line for line in greeting.splitlines() if "curl " in line]
     assert len(lines) == 4, greeting
-    with process(*command, log=folder / "start-api.log"):
-        until(answers, "start-api answers")
-        for line, own in zip(lines, [line for line in reference.splitlines() if "curl " in line]):
-            got, want = curl(line, url), curl(own)
-            assert got == want and '"status": "200"' in got, f"{line}\n  start-api: {got}\n  stack: {want}"
+
+    def tried(port):
+        url = f"http://{LOOPBACK}:{port}"
+        command = ["sam", "local", "start-api", "--port", str(port), "--warm-containers", "EAGER", *options]
+        with process(*command, log=log) as started:
+            until(lambda: answers(started, url), "start-api answers")
+            for line, own in zip(lines, [line for line in reference.splitlines() if "curl " in line]):
+                got, want = curl(line, url), curl(own)
+                assert got == want and '"status": "200"' in got, f"{line}\n  start-api: {got}\n  stack: {want}"
+
+    on_free_ports(1, tried)
     print(f"sam local start-api: {len(lines)} curl commands answered as by the local stack", flush=True)
 
 
