@@ -174,7 +174,10 @@ class Api:
         leads, total = {}, None
         while total is None or len(leads) < total:
             body = {"keyBy": "id", "limit": 5000, "offset": len(leads)}
-            status, headers, page = self.raw("POST", self.leads_path, self.partner, body)
+            for _ in range(10):
+                status, headers, page = self.raw("POST", self.leads_path, self.partner, body)
+                if status not in (500, 503):
+                    break
             check(status == 200 and page, status, page)
             leads, total = leads | page, int(headers["x-total-count"])
         return leads

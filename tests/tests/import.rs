@@ -113,11 +113,12 @@ async fn records_are_dated_when_they_are_written_however_long_they_were_held_up(
     let proxy = Proxy::start(engine.address).await;
     let app = TestApp::start_on(proxy.endpoint()).await;
     app.bucket("b1", "A", &[]).await;
-    // Four batches, which take turns: several calls of each fail with all their attempts.
+    // Four batches at once: the first call of each fails with all its attempts, and more of them do.
     std::fs::write(app.directory.path().join("clients.csv"), csv(100)).unwrap();
     proxy.fail_transactions([Throttled; 80]);
     proxy.keep_transactions();
-    assert_eq!(import(&app, &proxy.endpoint(), &[]).await.unwrap(), Ended::Complete);
+    let done = import(&app, &proxy.endpoint(), &["--parallel", "4"]).await;
+    assert_eq!(done.unwrap(), Ended::Complete);
     assert_eq!(proxy.faults_left(), 0);
 
     // By client and field, the dates that were sent to be written, in their order.
@@ -141,7 +142,9 @@ async fn records_are_dated_when_they_are_written_however_long_they_were_held_up(
         for date in DATES {
             let at = Timestamp::parse_iso(client[date].as_str().unwrap()).unwrap().millis();
             let dates = &sent[&(client["email"].as_str().unwrap().to_owned(), date)];
-            assert!(dates.len() >= 3 && dates.last() == Some(&at), "{date}: {at} of {dates:?}");
+            // Another may come after it: of a call that repeats one whose answer was late.
+            let calls_before = dates.iter().position(|sent| *sent == at);
+            assert!(calls_before.is_some_and(|calls| calls >= 1), "{date}: {at} of {dates:?}");
         }
     }
     drop(app);
