@@ -1,6 +1,7 @@
 //! The HTTP gateway: turns a request into the event that API Gateway (HTTP API, payload format
 //! 2.0) would send, and the function's answer into an HTTP response.
 
+use crate::admission::{Admission, Exhausted};
 use crate::functions::Deployed;
 use crate::template::Route;
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -32,17 +33,22 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// API Gateway's own limit.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a connection too many is given for its request, which is read so that its answer arrives.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A body of more is not read for that.
+const REFUSAL_BODY_MAX: usize = 64 * 1024;
 
 /// Routes and the functions behind them.
 #[derive(Debug)]
 pub struct Gateway {
     routes: Vec<(Route, Deployed)>,
+    admission: Admission,
 }
 
 impl Gateway {
-    /// A gateway with these routes.
-    pub fn new(routes: Vec<(Route, Deployed)>) -> Self {
-        Self { routes }
+    /// A gateway with these routes, which takes on what is admitted.
+    pub(crate) fn new(routes: Vec<(Route, Deployed)>, admission: Admission) -> Self {
+        Self { routes, admission }
     }
 
     /// Serves connections until told to stop; then those under way are finished.
@@ -60,16 +66,30 @@ impl Gateway {
                 continue;
             };
             let _ = socket.set_nodelay(true);
+            let place = tokio::select! {
+                place = gateway.admission.connection() => place,
+                _ = &mut stop => break,
+            };
+            let is_admitted = place.is_admitted;
             let gateway = gateway.clone();
             let service = service_fn(move |request| {
                 let gateway = gateway.clone();
-                async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
+                async move {
+                    Ok::<_, Infallible>(match is_admitted {
+                        true => gateway.answer(request, peer).await,
+                        false => turn_away(request).await,
+                    })
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_TIMEOUT)
+                .header_read_timeout(if is_admitted { HEADERS_TIMEOUT } else { REFUSAL_TIMEOUT })
                 .serve_connection(TokioIo::new(socket), service);
-            tokio::spawn(connections.watch(connection));
+            let connection = connections.watch(connection);
+            tokio::spawn(async move {
+                let _ = connection.await;
+                drop(place);
+            });
         }
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await;
     }
@@ -78,8 +98,11 @@ impl Gateway {
         let request_id = uuid::Uuid::new_v4().to_string();
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await {
+        let mut held = self.admission.held();
+        let body = Limited::new(held.metered(body), BODY_MAX);
+        let body = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<Exhausted>() => return overload(&request_id),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 return refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", &request_id);
             }
@@ -90,11 +113,13 @@ impl Gateway {
         let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), &path) else {
             return refusal(StatusCode::NOT_FOUND, "Not Found", &request_id);
         };
+        if let Some(seconds) = self.admission.throttled(route) {
+            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", &request_id);
+            return retry_after(refusal, seconds);
+        }
+        let Some(place) = self.admission.invocation(held) else { return overload(&request_id) };
         let event = event(route, &parameters, &parts, &path, &body, peer, &request_id);
-        let deployed = deployed.clone();
-        // Its own task: like a Lambda function, it runs to its end when the caller hangs up, and
-        // a panic in it is one failed answer.
-        let invocation = tokio::spawn(deployed.invoke(event.to_string()));
+        let invocation = place.run(deployed.clone().invoke(event.to_string()));
         match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
             Ok(Ok(Ok(answer))) => response(&answer).unwrap_or_else(|_| {
                 refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &request_id)
@@ -249,6 +274,26 @@ fn refusal(status: StatusCode, message: &str, request_id: &str) -> Response<Full
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(shared::http::X_REQUEST_ID, id);
     }
+    response
+}
+
+/// The answer where too much is under way: nothing was begun.
+fn overload(request_id: &str) -> Response<Full<Bytes>> {
+    retry_after(refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", request_id), 1)
+}
+
+/// API Gateway leaves it out; the guide's clients heed it where it is there.
+fn retry_after(mut response: Response<Full<Bytes>>, seconds: u64) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Answers on a connection too many, which is closed then.
+async fn turn_away(request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let body = Limited::new(request.into_body(), REFUSAL_BODY_MAX).collect();
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, body).await;
+    let mut response = overload(&uuid::Uuid::new_v4().to_string());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -1,6 +1,7 @@
 //! The whole system on one developer's machine, never deployed: an embedded DynamoDB, an HTTP
 //! gateway that sends the deployed handlers the events that API Gateway would send, and demo data.
 
+pub mod admission;
 pub mod bootstrap;
 pub mod check;
 pub mod credentials;

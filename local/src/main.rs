@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use local::admission::{Limits, Throttling};
 use local::bootstrap::Bootstrap;
 use local::check::Check;
 use local::credentials::{self, Credentials};
@@ -11,7 +12,7 @@ use local::functions::Deployed;
 use local::import::{Ended, Import};
 use local::outbox::Outbox;
 use local::resend::ResendEmails;
-use local::template::{Function, Template};
+use local::template::{Function, Template, Throttle};
 use local::{Options, Stack, stack};
 use shared::config::LogLevel;
 use shared::telemetry::{self, Output};
@@ -150,6 +151,23 @@ struct Serve {
     /// them to the outbox
     #[arg(long, value_name = "URL")]
     ses_endpoint: Option<String>,
+    /// Invocations at once; beyond them requests are answered 503, as at Lambda's limit
+    #[arg(long, value_name = "N", default_value_t = Limits::default().concurrency, value_parser = at_least_one)]
+    concurrency: usize,
+    /// Open connections; beyond them one is answered 503 and closed. Fewer where the system lets the
+    /// program have too few descriptors
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = at_least_one)]
+    connections: usize,
+    /// Answer 429 beyond the rates that template.yaml has for the routes, as API Gateway does; otherwise
+    /// there is no rate
+    #[arg(long)]
+    throttle: bool,
+    /// Answer 429 where a route gets more requests per second than this
+    #[arg(long, value_name = "N", conflicts_with = "throttle", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Requests that a route takes at once beyond --rate [default: twice the rate]
+    #[arg(long, value_name = "N", requires = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    burst: Option<u32>,
     /// Log lines on standard error: off, error, warn or info (a line a request)
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     log: Log,
@@ -186,6 +204,27 @@ struct Event {
 
 #[derive(Clone, Copy, Debug)]
 struct Log(Option<LogLevel>);
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "use a number from 1 on".to_owned())
+}
+
+impl Serve {
+    fn limits(&self) -> Limits {
+        let each = |rate: u32| {
+            let burst = self.burst.map_or(2.0 * f64::from(rate), f64::from);
+            Throttling::Each(Throttle { rate: f64::from(rate), burst })
+        };
+        let otherwise = if self.throttle { Throttling::Template } else { Throttling::Off };
+        let throttling = self.rate.map_or(otherwise, each);
+        Limits {
+            concurrency: self.concurrency,
+            connections: self.connections,
+            at_once: Limits::few_at_once(),
+            throttling,
+        }
+    }
+}
 
 fn log_level(text: &str) -> Result<Log, String> {
     match text {
@@ -234,7 +273,9 @@ async fn serve(serve: Serve) -> Result<()> {
     if let Log(Some(level)) = serve.log {
         telemetry::init("local", level, Output::Stderr);
     }
+    let limits = serve.limits().within_descriptors();
     let options = Options {
+        limits,
         port: serve.port,
         data_dir: serve.data_dir,
         memory: serve.memory,

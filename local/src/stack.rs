@@ -1,5 +1,6 @@
 //! The running system: engine, tables, functions and gateway.
 
+use crate::admission::{Admission, Limits};
 use crate::credentials::{self, Credentials, Running};
 use crate::emails::{self, Emails};
 use crate::engine::{self, Engine};
@@ -47,6 +48,8 @@ pub struct Options {
     /// `ORIGINS`, `AUTOLOGIN_LIFETIME`. Without `ORIGINS`, autologin links have the stack's own
     /// origin; without `AWS_ENDPOINT_URL_SESV2`, emails go to the outbox.
     pub variables: BTreeMap<String, String>,
+    /// How much the gateway takes on at once.
+    pub limits: Limits,
 }
 
 impl Options {
@@ -61,6 +64,7 @@ impl Options {
             dynamodb_endpoint: None,
             read_streams: true,
             variables: BTreeMap::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -161,8 +165,11 @@ impl Stack {
         if has_outbox {
             routes.extend(Emails::new(&config, &outbox)?.routes());
         }
+        // The stack's own routes are not API Gateway's.
+        let throttled = template.functions.iter().flat_map(|function| &function.routes);
+        let admission = Admission::new(&options.limits, &template, throttled, engine.is_some())?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = tokio::spawn(Gateway::new(routes).serve(listener, stopped));
+        let gateway = tokio::spawn(Gateway::new(routes, admission).serve(listener, stopped));
 
         credentials::write_json(
             &directory,

@@ -35,12 +35,21 @@ pub struct Function {
 }
 
 /// A route of the HTTP API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Method.
     pub method: String,
     /// Path with parameters in braces.
     pub path: String,
+}
+
+/// How many requests a route takes before API Gateway refuses them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Throttle {
+    /// Requests per second.
+    pub rate: f64,
+    /// Requests at once beyond the rate.
+    pub burst: f64,
 }
 
 /// A table's stream, as a function reads it.
@@ -80,6 +89,23 @@ impl Template {
     /// A section as CloudFormation has it, such as `Parameters`; `null` where there is none.
     pub fn section(&self, name: &str) -> &Value {
         &self.document[name]
+    }
+
+    /// How the API throttles a route: by its own settings, or else by those of all routes.
+    ///
+    /// # Errors
+    /// The template has no such settings.
+    pub fn throttle(&self, route: &Route) -> Result<Throttle> {
+        let mut resources = entries(&self.document["Resources"]).map(|(_, resource)| resource);
+        let api = resources.find(|resource| resource["Type"] == "AWS::Serverless::HttpApi");
+        let api = &api.context("no HTTP API")?["Properties"];
+        let own = &api["RouteSettings"][format!("{} {}", route.method, route.path)];
+        let setting = |name: &str| {
+            let found = [own, &api["DefaultRouteSettings"]].into_iter().find_map(|all| all.get(name));
+            let value = self.resolve(found.with_context(|| format!("no {name}"))?)?;
+            value.parse::<f64>().with_context(|| format!("{name} is {value}"))
+        };
+        Ok(Throttle { rate: setting("ThrottlingRateLimit")?, burst: setting("ThrottlingBurstLimit")? })
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -216,6 +242,9 @@ mod tests {
             signup.routes,
             [Route { method: "POST".into(), path: "/tradersroom/api/auth/signup".into() }]
         );
+        assert_eq!(template.throttle(&signup.routes[0]).unwrap(), Throttle { rate: 500.0, burst: 1000.0 });
+        let other = Route { method: "GET".into(), ..signup.routes[0].clone() };
+        assert_eq!(template.throttle(&other).unwrap(), Throttle { rate: 1000.0, burst: 2000.0 });
         let clients = template.tables.iter().find(|table| table.name == "ClientsTable").unwrap();
         assert_eq!(clients.properties["GlobalSecondaryIndexes"].as_array().unwrap().len(), 6);
     }
