@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -123,6 +123,7 @@ impl Proxy {
             latency: Mutex::default(),
             under_way: Mutex::default(),
             accesses: Mutex::default(),
+            lost: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -212,6 +213,11 @@ impl Proxy {
         *hold = Hold::default();
     }
 
+    /// Lets the next calls of an operation be done, and answers them with DynamoDB's own 500.
+    pub fn lose_answers(&self, operation: &str, calls: usize) {
+        lock(&self.state.lost).insert(operation.to_owned(), calls);
+    }
+
     /// Takes this long for each transaction, and lets one that meets another on an item fail, as
     /// DynamoDB does; the embedded engine by itself runs one after the other.
     pub fn take_time(&self, latency: Duration) {
@@ -298,6 +304,8 @@ struct State {
     latency: Mutex<Duration>,
     under_way: Mutex<UnderWay>,
     accesses: Mutex<BTreeSet<Access>>,
+    /// How many answers of each operation are lost yet.
+    lost: Mutex<HashMap<String, usize>>,
 }
 
 /// The transactions that [`Proxy::take_time`] makes last, by the items that they write.
@@ -498,12 +506,13 @@ impl State {
         let Ok(body) = body.collect().await else { return bad_gateway() };
         let mut body = body.to_bytes();
         lock(&self.under_way).items.retain(|item| !items.contains(item));
+        let is_lost = |left: &mut usize| std::mem::replace(left, left.saturating_sub(1)) > 0;
+        if lock(&self.lost).get_mut(&operation).is_some_and(is_lost) {
+            return lost();
+        }
         match fault {
             Some(Fault::WrittenThenConflict) => return conflict(&asked),
-            Some(Fault::WrittenThenServerError) => {
-                let error = json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError" });
-                return failure(StatusCode::INTERNAL_SERVER_ERROR, &error);
-            }
+            Some(Fault::WrittenThenServerError) => return lost(),
             Some(Fault::Throttled | Fault::Conflict) | None => {}
         }
         if let (Some(unprocessed), StatusCode::OK) = (unprocessed, parts.status) {
@@ -564,6 +573,12 @@ impl State {
         }
         Some(unprocessed)
     }
+}
+
+/// DynamoDB's own 500.
+fn lost() -> Response<Full<Bytes>> {
+    let error = json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError" });
+    failure(StatusCode::INTERNAL_SERVER_ERROR, &error)
 }
 
 /// The answer to a transaction whose updates met those of another one.
