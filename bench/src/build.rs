@@ -76,6 +76,15 @@ fn functions(given: Option<&Path>, workspace: &Path, target: &Path) -> Result<Ve
     FUNCTIONS.into_iter().map(find).collect()
 }
 
+/// Builds the local stack's program, beside this one.
+pub(crate) fn local() -> Result<()> {
+    let mut arguments = vec!["build", "--locked", "--package", "local"];
+    if !cfg!(debug_assertions) {
+        arguments.push("--release");
+    }
+    cargo(&arguments, workspace()?, &target()?)
+}
+
 impl Built {
     /// The programs, each in the environment that it runs in.
     pub(crate) fn programs(&self, data: &Data) -> Result<Programs> {

@@ -11,11 +11,12 @@ mod measure;
 mod quota;
 mod report;
 mod runtime;
+mod soak;
 mod throughput;
 mod works;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use data::Data;
 use front::Front;
 use measure::{Counts, Numbers};
@@ -26,8 +27,10 @@ use std::time::Duration;
 
 /// Measures the built functions as Lambda runs them: cold starts, invocations, memory, size.
 #[derive(Debug, Parser)]
-#[command(name = "bench", version)]
+#[command(name = "bench", version, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Task>,
     /// Fewer samples, of fewer leads: a look, not figures
     #[arg(long)]
     quick: bool,
@@ -59,6 +62,11 @@ struct Cli {
     /// Where table.md and bench.svg go [default: bench in cargo's target directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Soak(soak::Soak),
 }
 
 const GROUPS: [&str; 14] = [
@@ -96,6 +104,11 @@ fn tell(what: &str) {
 fn run(cli: &Cli) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!("only Linux tells the CPU time of another process");
+    }
+    if let Some(Task::Soak(soak)) = &cli.command {
+        let (text, failed) = soak.run()?;
+        print(&text)?;
+        return if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) };
     }
     let of = |given: Option<usize>, quick, full| given.unwrap_or(if cli.quick { quick } else { full }).max(1);
     let counts = Counts { cold: of(cli.cold, 5, 20), warm: of(cli.warm, 90, 600) };

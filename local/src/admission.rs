@@ -18,8 +18,6 @@ use tokio::task::JoinError;
 
 /// Connections that are being told that they are too many; further ones wait to be accepted.
 const REFUSALS: usize = 64;
-/// Memory of the bodies that are being read or worked on; the work holds a few copies of each.
-const BODIES_MAX: usize = 64 * 1024 * 1024;
 /// Memory of bodies is given out in parts of this size.
 const PART: usize = 16 * 1024;
 /// Descriptors besides callers' connections: the connections to the engine, both ends of each, and files.
@@ -35,13 +33,22 @@ pub struct Limits {
     /// Invocations that run at once where the tables are in the embedded engine; the others wait for their
     /// turn. `None`: all of them.
     pub at_once: Option<usize>,
+    /// Bytes of the bodies that are being read or worked on, in whole parts of 16 KiB; beyond them requests are
+    /// answered 503. The work holds a few copies of each body.
+    pub bodies: usize,
     /// Requests per second.
     pub throttling: Throttling,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrency: 256, connections: 1024, at_once: None, throttling: Throttling::Off }
+        Self {
+            concurrency: 256,
+            connections: 1024,
+            at_once: None,
+            bodies: 64 * 1024 * 1024,
+            throttling: Throttling::Off,
+        }
     }
 }
 
@@ -118,7 +125,7 @@ impl Admission {
             refusals: places(REFUSALS),
             invocations: places(limits.concurrency),
             running: limits.at_once.filter(|_| is_embedded).map(places),
-            bodies: places(BODIES_MAX / PART),
+            bodies: places(limits.bodies / PART),
             throttles,
         })
     }

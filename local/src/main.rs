@@ -222,6 +222,7 @@ impl Serve {
             connections: self.connections,
             at_once: Limits::few_at_once(),
             throttling,
+            ..Limits::default()
         }
     }
 }

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use local::admission::Limits;
 use local::{Options, Stack};
 use serde_json::Value;
 use shared::model::{Bucket, BucketId, Permission, Role, RoleId, Timestamp, TokenId, TokenRecord, Whitelist};
@@ -169,6 +170,27 @@ impl TestApp {
             variables: owned(variables),
             ..Options::in_memory(directory.path())
         };
+        Self::start_with(options, directory).await
+    }
+
+    /// A stack on another DynamoDB, e.g. behind a proxy, that takes on this much.
+    pub async fn start_limited_on(dynamodb_endpoint: String, limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            memory: false,
+            dynamodb_endpoint: Some(dynamodb_endpoint),
+            variables: owned(&WITHOUT_AUTOLOGIN),
+            limits,
+            ..Options::in_memory(directory.path())
+        };
+        Self::start_with(options, directory).await
+    }
+
+    /// A stack in memory that takes on this much.
+    pub async fn start_limited(limits: Limits) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = owned(&WITHOUT_AUTOLOGIN);
+        let options = Options { variables, limits, ..Options::in_memory(directory.path()) };
         Self::start_with(options, directory).await
     }
 
