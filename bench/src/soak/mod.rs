@@ -190,7 +190,13 @@ impl Soak {
             Ok(missing) => failed.extend(missing),
             Err(error) => failed.push(format!("sign-ups were not looked for: {error:#}")),
         }
-        let report = match stack.check() {
+        if !failed.is_empty() {
+            failed.push(format!("the stack's log ends with:\n{}", stack.log()));
+        }
+        if let Err(error) = stack.end().await {
+            failed.push(format!("{error:#}"));
+        }
+        let report = match program::check(program, directory) {
             Ok((true, report)) => report,
             Ok((false, report)) => {
                 failed.push(format!("the tables do not agree: {report:#}"));
@@ -202,13 +208,6 @@ impl Soak {
             }
         };
         let text = self.report(&run, &idle, [&warm, &soak, &overload, &recovery], &report)?;
-        if !failed.is_empty() {
-            failed.push(format!("the stack's log ends with:\n{}", stack.log()));
-        }
-        drop(run);
-        if let Err(error) = stack.end().await {
-            failed.push(format!("{error:#}"));
-        }
         Ok((text, failed))
     }
 

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn growth_is_by_the_minute() {
         let samples: Vec<_> = (0..60)
-            .map(|second| f64::from(second))
+            .map(f64::from)
             .map(|at| Sample { at, memory: 100.0 + at / 30.0, descriptors: 7.0 })
             .collect();
         assert!((slope(&samples, |sample| sample.memory) - 2.0).abs() < 1e-9);
