@@ -3,10 +3,10 @@
 use crate::template::{Table, Template};
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    TimeToLiveStatus,
 };
 use dynoxide::Database;
 use serde_json::Value;
@@ -82,12 +82,6 @@ impl Engine {
     /// The database itself, for bulk loads and for looking at every stored byte in tests.
     pub fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// Stops deleting items whose time to live is over, for tests that look at them. DynamoDB itself
-    /// deletes them within days.
-    pub fn keep_expired(&self) {
-        self.sweeper.abort();
     }
 
     /// Ends it once the calls under way are answered.
@@ -179,11 +173,12 @@ async fn create(client: &Client, table: &Table) -> Result<()> {
             .build()?;
         request = request.global_secondary_indexes(index);
     }
-    // It exists where the answer to an attempt was lost and the call was sent again.
-    if let Err(error) = request.send().await
-        && !error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception)
-    {
-        return Err(error.into());
+    match request.send().await {
+        // Its answer was lost, and the table is there; or another stack on the same DynamoDB was faster.
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+        made => {
+            made?;
+        }
     }
     loop {
         let described = client.describe_table().table_name(&table.name).send().await?;
@@ -195,9 +190,21 @@ async fn create(client: &Client, table: &Table) -> Result<()> {
     }
     if let Some(attribute) = properties["TimeToLiveSpecification"]["AttributeName"].as_str() {
         let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build()?;
-        client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl).send().await?;
+        let update = client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl);
+        if let Err(error) = update.send().await
+            && !expires(client, table).await?
+        {
+            return Err(error.into());
+        }
     }
     Ok(())
+}
+
+/// Whether a table drops what expires: to say so twice is an error.
+async fn expires(client: &Client, table: &Table) -> Result<bool> {
+    let described = client.describe_time_to_live().table_name(&table.name).send().await?;
+    let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
+    Ok(matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)))
 }
 
 fn key_schema(schema: &Value) -> Result<Vec<KeySchemaElement>> {
