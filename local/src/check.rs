@@ -9,17 +9,21 @@
 //! A running system changes while it is walked, and a change under way looks like a difference.
 //! Nothing is reported that was not the same in every walk. A count that leads come to all the
 //! time cannot be judged by that; how many there are is told as well.
+//!
+//! With `--repair`, what follows from the records is written as they say, and all is checked again.
 
+mod repair;
 mod sketch;
 mod walk;
 
 use crate::target::Target;
 use crate::template::Template;
 use anyhow::Result;
+pub use repair::{Repaired, repair};
 use serde::Serialize;
 use shared::store::Store;
 use sketch::Sums;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Write;
 use walk::Walk;
@@ -27,6 +31,12 @@ use walk::Walk;
 /// Arguments of `local check`.
 #[derive(Debug, clap::Args)]
 pub struct Check {
+    /// Repair what follows from the clients, buckets and tokens themselves, and check again
+    ///
+    /// Leads, counters, routing records, lists, and what is left over. A running system can be repaired: each
+    /// write is made on the condition that what was seen is still so. One repair at a time.
+    #[arg(long)]
+    repair: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -42,18 +52,28 @@ impl Check {
     #[tokio::main]
     pub async fn run(&self) -> Result<bool> {
         let opened = self.target.open().await?;
-        let checked = check(&opened.store).await;
+        let checked = if self.repair {
+            repair(&opened.store).await
+        } else {
+            check(&opened.store).await.map(|report| Repaired { report, ..Repaired::default() })
+        };
         let description = opened.description.clone();
         opened.close().await;
-        let report = checked?;
+        let repaired = checked?;
         let mut out = std::io::stdout().lock();
-        if self.json {
-            report.write_json(&mut out)?;
-        } else {
-            write!(out, "{description}: ")?;
-            report.write(&mut out)?;
+        match (self.json, self.repair) {
+            (true, true) => repaired.write_json(&mut out)?,
+            (true, false) => repaired.report.write_json(&mut out)?,
+            (false, true) => {
+                writeln!(out, "{description}:")?;
+                repaired.write(&mut out)?;
+            }
+            (false, false) => {
+                write!(out, "{description}: ")?;
+                repaired.report.write(&mut out)?;
+            }
         }
-        Ok(report.is_consistent())
+        Ok(repaired.report.is_consistent())
     }
 }
 
@@ -98,9 +118,13 @@ impl Report {
     /// # Errors
     /// The output is closed.
     pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        self.write_with(out, true)
+    }
+
+    fn write_with(&self, out: &mut impl Write, with_problems: bool) -> std::io::Result<()> {
         let Self { clients, leads, buckets, tokens, roles, walks, problems, more, unsettled } = self;
         writeln!(out, "{clients} clients, {leads} leads, {buckets} buckets, {tokens} tokens, {roles} roles")?;
-        for problem in problems {
+        for problem in problems.iter().filter(|_| with_problems) {
             writeln!(out, "{problem}")?;
         }
         if *more > 0 {
@@ -149,6 +173,8 @@ pub struct Problem {
     pub key: String,
     /// What is wrong.
     pub what: String,
+    /// What can be done about it, or why it was not repaired.
+    pub remedy: String,
 }
 
 impl fmt::Display for Problem {
@@ -219,21 +245,48 @@ impl fmt::Display for Kind {
 /// DynamoDB failed after all retries, or a table is missing.
 pub async fn check(store: &Store) -> Result<Report> {
     let template = Template::built_in()?;
-    let first = Walk::run(store, &template, HashMap::new()).await?;
-    if first.is_clean() {
-        return Ok(first.report(1));
+    Ok(examine(store, &template, &HashSet::new()).await?.report())
+}
+
+/// What was the same in every walk.
+struct Examined<'a> {
+    /// The last walk.
+    walk: Walk<'a>,
+    walks: u32,
+    /// Cells of the sketch whose differences were named.
+    named: Vec<usize>,
+    /// How many of the others were not in an earlier round either.
+    untried: usize,
+}
+
+impl Examined<'_> {
+    fn report(self) -> Report {
+        self.walk.report(self.walks)
     }
-    let second = Walk::run(store, &template, HashMap::new()).await?;
-    let differing = first.sketch.steady(&second.sketch);
-    let unnamed = differing.len().saturating_sub(CELLS_NAMED);
-    let named: HashMap<usize, Sums> = differing.into_iter().take(CELLS_NAMED).collect();
-    let mut third = Walk::run(store, &template, named).await?;
+}
+
+/// Walks every table, up to three times. Of more differences than can be named at once, those come first
+/// that were not `tried` in an earlier round.
+async fn examine<'a>(
+    store: &'a Store,
+    template: &'a Template,
+    tried: &HashSet<usize>,
+) -> Result<Examined<'a>> {
+    let first = Walk::run(store, template, HashMap::new()).await?;
+    if first.is_clean() {
+        return Ok(Examined { walk: first, walks: 1, named: Vec::new(), untried: 0 });
+    }
+    let second = Walk::run(store, template, HashMap::new()).await?;
+    let mut differing = first.sketch.steady(&second.sketch);
+    differing.sort_by_key(|(cell, _)| tried.contains(cell));
+    let unnamed = differing.split_off(differing.len().min(CELLS_NAMED));
+    let untried = unnamed.iter().filter(|(cell, _)| !tried.contains(cell)).count();
+    let named: HashMap<usize, Sums> = differing.into_iter().collect();
+    let cells = named.keys().copied().collect();
+    let mut third = Walk::run(store, template, named).await?;
     third.counts.unsettled = third.sketch.unsettled([&first.sketch, &second.sketch]);
-    let same = |id: &u64| first.noted.found.contains_key(id) && second.noted.found.contains_key(id);
-    third.noted.found.retain(|id, _| same(id));
-    // Where one walk met more than it keeps, the others did as well.
-    third.noted.more = third.noted.more.min(first.noted.more).min(second.noted.more);
+    third.noted.retain_same([&first.noted, &second.noted]);
     third.name_differences();
-    third.noted.more += unnamed as u64;
-    Ok(third.report(3))
+    third.noted.more += unnamed.len() as u64;
+    Ok(Examined { walk: third, walks: 3, named: cells, untried })
 }

@@ -1,5 +1,6 @@
 //! Two sides compared by sums of digests, in a fixed amount of memory.
 
+use super::repair::{Mend, Planned, REPAIRS_MAX};
 use super::{Kind, PROBLEMS_MAX, Problem};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -83,15 +84,32 @@ impl Sketch {
 pub(super) struct Noted {
     pub(super) found: BTreeMap<u64, Problem>,
     pub(super) more: u64,
+    /// What can be repaired, also of problems that are too many to be kept.
+    pub(super) repairs: BTreeMap<u64, Planned>,
 }
 
 impl Noted {
-    pub(super) fn add(&mut self, id: u64, problem: Problem) {
+    pub(super) fn add(&mut self, id: u64, problem: Problem, key: &str, mend: Mend) {
+        if let Mend::Repair(repair) = mend {
+            let place = hash(&(problem.kind, problem.table, key));
+            self.repairs.insert(id, Planned { problem: problem.clone(), place, repair: *repair });
+            if self.repairs.len() > REPAIRS_MAX {
+                self.repairs.pop_last();
+            }
+        }
         self.found.insert(id, problem);
         if self.found.len() > PROBLEMS_MAX {
             self.found.pop_last();
             self.more += 1;
         }
+    }
+
+    /// Keeps what earlier walks have as well.
+    pub(super) fn retain_same(&mut self, earlier: [&Self; 2]) {
+        self.found.retain(|id, _| earlier.iter().all(|walk| walk.found.contains_key(id)));
+        self.repairs.retain(|id, _| earlier.iter().all(|walk| walk.repairs.contains_key(id)));
+        // Where one walk met more than it keeps, the others did as well.
+        self.more = earlier.iter().fold(self.more, |more, walk| more.min(walk.more));
     }
 }
 
@@ -138,11 +156,16 @@ mod tests {
     #[test]
     fn of_too_many_problems_every_walk_keeps_the_same() {
         let (mut one, mut other) = (Noted::default(), Noted::default());
-        let problem =
-            Problem { kind: Kind::Client, table: "clients", key: String::new(), what: String::new() };
+        let problem = Problem {
+            kind: Kind::Client,
+            table: "clients",
+            key: String::new(),
+            what: String::new(),
+            remedy: String::new(),
+        };
         for id in 0..1500 {
-            one.add(id, problem.clone());
-            other.add(1499 - id, problem.clone());
+            one.add(id, problem.clone(), "", Mend::Operator(""));
+            other.add(1499 - id, problem.clone(), "", Mend::Operator(""));
         }
         assert_eq!((one.found.len(), one.more), (PROBLEMS_MAX, 500));
         assert!(one.found.keys().eq(other.found.keys()) && one.more == other.more);

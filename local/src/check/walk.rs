@@ -1,5 +1,6 @@
 //! One walk over all tables: what each item must be like, and which facts it gives.
 
+use super::repair::{Mend, Repair};
 use super::sketch::{Fact, Noted, Sketch, Sums, hash};
 use super::{Kind, Problem, Report};
 use crate::template::Template;
@@ -11,6 +12,31 @@ use shared::store::counters::{self, SHARDS, STATUS_COUNT};
 use shared::store::{Item, Store, keys};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
+
+// What an operator can do about what is not repaired.
+const MALFORMED: &str = "the system can't read it: give the item the form of docs/data-model.md, for example from a restored \
+                         table, or delete it where it is nobody's";
+const UNRECOGNISED: &str = "nothing reads it: delete it where nobody put it there on purpose";
+const INDEX: &str = "DynamoDB keeps its indexes itself: check again later; an item that is written anew gets its entries anew";
+const OUT_OF_PLACE: &str =
+    "take the attributes away that get it into the index; of a client, any change in the admin API does";
+const NO_ROLE: &str = "create the role (bootstrap makes the built-in ones), or delete the token";
+const NO_BUCKET: &str = "move the client to a bucket, or to none, in the admin API: PATCH its bucketId";
+const OTHER_AFFILIATE: &str =
+    "give the client a bucket of its affiliate, or that affiliate, in the admin API";
+const NO_DETAILS: &str = "put the item back from a restored table; without it, any change of the client in the admin API writes the \
+                          client anew, with what is left of it";
+const ONE_EMAIL: &str =
+    "two clients have this email: give one of them another in the admin API, and repair again";
+const ONE_SOURCE: &str =
+    "two buckets have this source: take it away from one of them in the admin API, and repair again";
+const NO_STATUS: &str = "no lead of the bucket has the status of its key: delete the item";
+const CLIENTS_FIRST: &str =
+    "a client that can't be read may be a part of it: mend the malformed ones, and repair again";
+const BUCKETS_FIRST: &str =
+    "a bucket that can't be read may give it: mend the malformed ones, and repair again";
+const TOKENS_FIRST: &str =
+    "a token that can't be read may have it: mend the malformed ones, and repair again";
 
 /// Most keys of one `BatchGetItem`.
 const KEYS_PER_CALL: usize = 100;
@@ -71,7 +97,19 @@ pub(super) struct Walk<'a> {
     buckets: HashMap<String, String>,
     /// What is known of the lists that counters are of: they are digests.
     lists: HashMap<String, String>,
+    /// The buckets whose own lists they are.
+    owners: HashMap<String, BucketId>,
     roles: HashSet<String>,
+    /// Statuses of the named counters, and of those that have another.
+    statuses: HashMap<String, String>,
+    /// Counters whose status is not that of their key, with its digest and what is wrong.
+    odd_statuses: Vec<(String, Item, String)>,
+    /// What the shards of the named counters have.
+    shards: HashMap<String, BTreeMap<u8, i64>>,
+    /// Clients, buckets and tokens that are malformed: nothing can be told by what they do not give.
+    unread_clients: HashSet<String>,
+    unread_buckets: u64,
+    unread_tokens: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -90,7 +128,14 @@ impl<'a> Walk<'a> {
             facts: BTreeMap::new(),
             buckets: HashMap::new(),
             lists: HashMap::new(),
+            owners: HashMap::new(),
             roles: HashSet::new(),
+            statuses: HashMap::new(),
+            odd_statuses: Vec::new(),
+            shards: HashMap::new(),
+            unread_clients: HashSet::new(),
+            unread_buckets: 0,
+            unread_tokens: 0,
         };
         // What others refer to goes first.
         walk.roles().await?;
@@ -125,10 +170,18 @@ impl<'a> Walk<'a> {
         Table::new(self.template, logical, name, physical)
     }
 
-    fn note(&mut self, kind: Kind, table: &'static str, key: &str, what: impl Into<String>) {
-        let what = what.into();
+    fn note(
+        &mut self,
+        kind: Kind,
+        table: &'static str,
+        key: &str,
+        what: impl Into<String>,
+        mend: impl Into<Mend>,
+    ) {
+        let (what, mend) = (what.into(), mend.into());
         let id = hash(&(kind, table, key, &what));
-        self.noted.add(id, Problem { kind, table, key: masked(key), what });
+        let remedy = mend.remedy().to_owned();
+        self.noted.add(id, Problem { kind, table, key: masked(key), what, remedy }, key, mend);
     }
 
     fn found(&mut self, fact: Fact, by: i64) {
@@ -159,12 +212,72 @@ impl<'a> Walk<'a> {
         };
         let problems: Vec<_> = differing
             .chunk_by(|(one, _), (other, _)| is_same(one, other))
-            .filter_map(|group| Some((&group.first()?.0, self.difference(group)?)))
-            .map(|(fact, what)| (fact.clone(), what))
+            .filter_map(|group| Some((group.first()?.0.clone(), self.difference(group)?, self.mend(group)?)))
             .collect();
-        for (fact, what) in problems {
-            self.note(fact.kind, fact.table, &fact.key, what);
+        for (fact, what, mend) in problems {
+            self.note(fact.kind, fact.table, &fact.key, what, mend);
         }
+    }
+
+    /// What can be done about a key whose facts differ.
+    fn mend(&self, facts: &[(Fact, (i64, i64))]) -> Option<Mend> {
+        let (fact, (found, due)) = facts.first()?;
+        let key = &fact.key;
+        let by = due - found;
+        let surplus = facts.iter().find(|(_, (found, due))| found > due).map(|(fact, _)| fact);
+        let lacking: Vec<_> =
+            facts.iter().filter(|(_, (found, due))| found < due).map(|(fact, _)| fact).collect();
+        let field = |fact: &Fact, name: &str| {
+            let value = fact.fields.iter().find(|(known, _)| known == name)?.1.strip_prefix('S')?;
+            Some(value.to_owned())
+        };
+        let seen = surplus.map(|fact| fact.fields.clone());
+        Some(match (fact.kind, lacking.as_slice()) {
+            (Kind::Counter, _) if by < 0 && !self.unread_clients.is_empty() => CLIENTS_FIRST.into(),
+            (Kind::Counter, _) => {
+                let shards = self.shards.get(key);
+                let (shard, seen) = shards.and_then(|shards| shards.first_key_value()).unwrap_or((&0, &0));
+                let mut parts = key.rsplitn(3, ' ');
+                let (attribute, unit, pk) = (parts.next()?, parts.next()?, parts.next()?);
+                let status = pk.starts_with("T#").then(|| self.statuses.get(unit).cloned()).flatten();
+                Repair::Counter {
+                    pk: pk.to_owned(),
+                    sk: format!("{unit}#{shard}"),
+                    attribute: attribute.to_owned(),
+                    by,
+                    seen: *seen,
+                    status,
+                }
+                .into()
+            }
+            (Kind::Role, _) if by < 0 && self.unread_tokens > 0 => TOKENS_FIRST.into(),
+            (Kind::Role, _) => Repair::Tokens { role: key.clone(), by, seen: *found }.into(),
+            (Kind::Index, _) => INDEX.into(),
+            (Kind::Details, []) => Repair::DetailsLeftOver { pk: key.clone() }.into(),
+            (Kind::Details, _) => NO_DETAILS.into(),
+            (Kind::Lead, []) => Repair::LeadLeftOver { pk: key.clone(), seen: seen? }.into(),
+            (Kind::Lead, [lacking]) => {
+                let created = field(lacking, "c")?;
+                let id = created.split_once('#')?.1;
+                if self.unread_clients.contains(id) {
+                    return Some(CLIENTS_FIRST.into());
+                }
+                let due = lacking.fields.clone();
+                Repair::Lead { pk: key.clone(), client: ClientId::new(id), due, seen }.into()
+            }
+            (Kind::Lead, _) => ONE_EMAIL.into(),
+            (_, []) if self.unread_buckets > 0 => BUCKETS_FIRST.into(),
+            (_, []) => {
+                let (pk, sk) = key.rsplit_once(' ')?;
+                Repair::RouteLeftOver { pk: pk.to_owned(), sk: sk.to_owned(), seen: seen? }.into()
+            }
+            (_, [lacking]) => {
+                let (pk, sk) = key.rsplit_once(' ')?;
+                let bucket = BucketId::parse(&field(lacking, "bucketId")?)?;
+                Repair::Route { pk: pk.to_owned(), sk: sk.to_owned(), bucket, seen }.into()
+            }
+            (_, _) => ONE_SOURCE.into(),
+        })
     }
 
     /// What is wrong with a key whose facts differ.
@@ -285,7 +398,7 @@ impl<'a> Walk<'a> {
         for index in table.indexes.iter().filter(is_in) {
             let entry = table.entry(index, item);
             if !listed {
-                self.note(Kind::Index, table.name, &entry.key, "must not be in the index");
+                self.note(Kind::Index, table.name, &entry.key, "must not be in the index", OUT_OF_PLACE);
             }
             self.due(entry, 1);
         }
@@ -305,7 +418,13 @@ impl<'a> Walk<'a> {
 
     fn unrecognised(&mut self, table: &Table<'_>, item: &Item) {
         self.entries_due(table, item, false);
-        self.note(Kind::Unrecognised, table.name, &table.key_of(item), "is nothing that belongs here");
+        self.note(
+            Kind::Unrecognised,
+            table.name,
+            &table.key_of(item),
+            "is nothing that belongs here",
+            UNRECOGNISED,
+        );
     }
 
     async fn roles(&mut self) -> Result<()> {
@@ -328,7 +447,7 @@ impl<'a> Walk<'a> {
         let optional = [("tokens", Form::Number), ("rev", Form::Text)];
         if let Some(what) = malformed(item, &[("name", Form::Text), ("permissions", Form::Texts)], &optional)
         {
-            self.note(Kind::Role, table.name, id, what);
+            self.note(Kind::Role, table.name, id, what, MALFORMED);
         }
         self.found(tokens_of(id), number(item, "tokens").unwrap_or(0));
         self.roles.insert(id.to_owned());
@@ -362,17 +481,18 @@ impl<'a> Walk<'a> {
         ];
         let optional = [("expiresAt", Form::Moment), ("rev", Form::Text)];
         if let Some(what) = malformed(item, &required, &optional) {
-            self.note(Kind::Token, table.name, id.as_str(), what);
+            self.note(Kind::Token, table.name, id.as_str(), what, MALFORMED);
+            self.unread_tokens += 1;
         }
         if texts(item, "whitelist").is_some_and(|entries| Whitelist::parse(entries).is_err()) {
-            self.note(Kind::Token, table.name, id.as_str(), "whitelist is malformed");
+            self.note(Kind::Token, table.name, id.as_str(), "whitelist is malformed", MALFORMED);
         }
-        if let Some(what) = misplaced(item, keys::TOKEN_KIND, id.as_str()) {
-            self.note(Kind::Token, table.name, id.as_str(), what);
+        if let Some((what, repair)) = misplaced(table, item, keys::TOKEN_KIND, id.as_str()) {
+            self.note(Kind::Token, table.name, id.as_str(), what, repair);
         }
         match text(item, "roleId") {
             Some(role) if self.roles.contains(role) => self.due(tokens_of(role), 1),
-            _ => self.note(Kind::Token, table.name, id.as_str(), "its role does not exist"),
+            _ => self.note(Kind::Token, table.name, id.as_str(), "its role does not exist", NO_ROLE),
         }
     }
 
@@ -400,14 +520,18 @@ impl<'a> Walk<'a> {
                 };
                 if recognised.is_none() {
                     let what = "is nothing that belongs here";
-                    self.note(Kind::Unrecognised, table.name, &table.key_of(item), what);
+                    self.note(Kind::Unrecognised, table.name, &table.key_of(item), what, UNRECOGNISED);
                 }
             }
         }
         for list in closed {
             if let Some(of) = self.lists.get(&list).cloned() {
                 let what = format!("is closed to new leads, and {of} exists");
-                self.note(Kind::Counter, table.name, &keys::month_counters(&list), what);
+                let owner = self.owners.get(&list).cloned();
+                let mend = owner.map_or(Mend::from(UNRECOGNISED), |bucket| {
+                    Repair::Reopen { pk: keys::month_counters(&list), bucket }.into()
+                });
+                self.note(Kind::Counter, table.name, &keys::month_counters(&list), what, mend);
             }
         }
         self.entries_found(&table).await
@@ -426,12 +550,14 @@ impl<'a> Walk<'a> {
             ("createdDate", Form::Moment),
         ];
         if let Some(what) = malformed(item, &required, &[("rev", Form::Text)]) {
-            self.note(Kind::Bucket, table.name, &key, what);
+            self.note(Kind::Bucket, table.name, &key, what, MALFORMED);
+            self.unread_buckets += 1;
         } else if text(item, "id") != Some(id.as_str()) {
-            self.note(Kind::Bucket, table.name, &key, "id is not that of its key");
+            let repair = texts_of(table, item, &[("id", Some(id.as_str()))]);
+            self.note(Kind::Bucket, table.name, &key, "id is not that of its key", repair);
         }
-        if let Some(what) = misplaced(item, keys::BUCKET_KIND, id.as_str()) {
-            self.note(Kind::Bucket, table.name, &key, what);
+        if let Some((what, repair)) = misplaced(table, item, keys::BUCKET_KIND, id.as_str()) {
+            self.note(Kind::Bucket, table.name, &key, what, repair);
         }
         let affiliate = text(item, "affiliateID").unwrap_or_default();
         let sources = texts(item, "sources").unwrap_or_default();
@@ -457,6 +583,7 @@ impl<'a> Walk<'a> {
                 format!("source {} of bucket {id}", masked(source)),
             );
         }
+        self.owners.insert(list.clone(), id.clone());
         self.lists.insert(list, format!("bucket {id}"));
         self.buckets.insert(id.to_string(), affiliate.to_owned());
         Some(())
@@ -481,13 +608,14 @@ impl<'a> Walk<'a> {
         for name in item.keys().filter(|name| !["pk", "sk", "closed"].contains(&name.as_str())) {
             let is_cell = counters::cell_of_attribute(month, name).is_some();
             match number(item, name) {
-                Some(count) if is_cell => self.found(counter(text(item, "pk")?, month, name), count),
+                Some(count) if is_cell => self.counted(text(item, "pk")?, sk, name, count)?,
                 Some(_) if name == "n" => {}
                 _ => self.note(
                     Kind::Counter,
                     table.name,
                     &format!("{} {name}", table.key_of(item)),
                     "is no count",
+                    MALFORMED,
                 ),
             }
         }
@@ -505,12 +633,13 @@ impl<'a> Walk<'a> {
         for name in item.keys().filter(|name| !["pk", "sk"].contains(&name.as_str())) {
             let is_second = name.len() == 2 && name.parse::<u8>().is_ok_and(|second| second < 60);
             match number(item, name) {
-                Some(count) if is_second => self.found(counter(text(item, "pk")?, minute, name), count),
+                Some(count) if is_second => self.counted(text(item, "pk")?, sk, name, count)?,
                 _ => self.note(
                     Kind::Counter,
                     table.name,
                     &format!("{} {name}", table.key_of(item)),
                     "is no count",
+                    MALFORMED,
                 ),
             }
         }
@@ -521,13 +650,29 @@ impl<'a> Walk<'a> {
     fn status_counters(&mut self, table: &Table<'_>, sk: &str, item: &Item) -> Option<()> {
         let digest = without_shard(sk)?;
         let required = [("status", Form::Text), (STATUS_COUNT, Form::Number)];
-        if let Some(what) = malformed(item, &required, &[]) {
-            self.note(Kind::Counter, table.name, &table.key_of(item), what);
-        } else if text(item, "status").is_some_and(|status| keys::text_digest(status) != digest) {
-            self.note(Kind::Counter, table.name, &table.key_of(item), "status is not that of its key");
+        match malformed(item, &required, &[]) {
+            // Whoever has the status tells it.
+            Some(what) if text(item, "status").is_none() && number(item, STATUS_COUNT).is_some() => {
+                self.odd_statuses.push((digest.to_owned(), item.clone(), what));
+            }
+            Some(what) => self.note(Kind::Counter, table.name, &table.key_of(item), what, MALFORMED),
+            None if text(item, "status").is_some_and(|status| keys::text_digest(status) != digest) => {
+                let what = "status is not that of its key".to_owned();
+                self.odd_statuses.push((digest.to_owned(), item.clone(), what));
+            }
+            None => {}
         }
-        let count = number(item, STATUS_COUNT).unwrap_or(0);
-        self.found(counter(text(item, "pk")?, digest, STATUS_COUNT), count);
+        self.counted(text(item, "pk")?, sk, STATUS_COUNT, number(item, STATUS_COUNT).unwrap_or(0))
+    }
+
+    /// What one shard of a counter has; `None` where its sort key is none of a counter's.
+    fn counted(&mut self, pk: &str, sk: &str, attribute: &str, count: i64) -> Option<()> {
+        let fact = counter(pk, without_shard(sk)?, attribute);
+        if self.named.contains_key(&Sketch::cell(&fact)) {
+            let shard = sk.split_once('#')?.1.parse().ok()?;
+            self.shards.entry(fact.key.clone()).or_default().insert(shard, count);
+        }
+        self.found(fact, count);
         Some(())
     }
 
@@ -558,6 +703,14 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        let buckets = self.table("buckets")?;
+        for (digest, item, what) in std::mem::take(&mut self.odd_statuses) {
+            let status = self.statuses.get(&digest);
+            let mend = status.map_or(Mend::from(NO_STATUS), |status| {
+                texts_of(&buckets, &item, &[("status", Some(status))]).into()
+            });
+            self.note(Kind::Counter, buckets.name, &buckets.key_of(&item), what, mend);
+        }
         self.entries_found(&table).await
     }
 
@@ -584,10 +737,12 @@ impl<'a> Walk<'a> {
             ("rev", Form::Text),
         ];
         if let Some(what) = malformed(item, &required, &optional) {
-            self.note(Kind::Client, table.name, &key, what);
+            self.note(Kind::Client, table.name, &key, what, MALFORMED);
+            self.unread_clients.insert(id.to_string());
         }
         if text(item, "id").is_some_and(|own| own != id.as_str()) {
-            self.note(Kind::Client, table.name, &key, "id is not that of its key");
+            let repair = texts_of(table, item, &[("id", Some(id.as_str()))]);
+            self.note(Kind::Client, table.name, &key, "id is not that of its key", repair);
         }
 
         let apart = keys::client_details(&id);
@@ -600,18 +755,23 @@ impl<'a> Walk<'a> {
         let required = [("phone", Form::Text), ("state", Form::Text)];
         let optional = [("affiliateID", Form::Text), ("sourceId", Form::Text)];
         if let Some(what) = rest.and_then(|rest| malformed(rest, &required, &optional)) {
-            self.note(Kind::Client, table.name, &key, what);
+            self.note(Kind::Client, table.name, &key, what, MALFORMED);
+            self.unread_clients.insert(id.to_string());
         }
 
         let stored_bucket = text(item, "bucketId");
         let bucket = stored_bucket.and_then(BucketId::parse);
         if let Some(stored) = stored_bucket {
+            if bucket.is_none() {
+                self.unread_clients.insert(id.to_string());
+            }
             match self.buckets.get(stored) {
-                None => self.note(Kind::Client, table.name, &key, "its bucket does not exist"),
+                None => self.note(Kind::Client, table.name, &key, "its bucket does not exist", NO_BUCKET),
                 Some(affiliate)
                     if rest.is_some_and(|rest| text(rest, "affiliateID") != Some(affiliate.as_str())) =>
                 {
-                    self.note(Kind::Client, table.name, &key, "its bucket is another affiliate's");
+                    let what = "its bucket is another affiliate's";
+                    self.note(Kind::Client, table.name, &key, what, OTHER_AFFILIATE);
                 }
                 Some(_) => {}
             }
@@ -628,11 +788,17 @@ impl<'a> Walk<'a> {
             Some(rest) => text(rest, "sourceId").map(|source| keys::source_list(&list, source)),
             None => stored_source_list.map(str::to_owned),
         };
+        let is_unread = self.unread_clients.contains(id.as_str());
+        let mend = |texts: &[(&str, Option<&str>)]| {
+            if is_unread { CLIENTS_FIRST.into() } else { texts_of(table, item, texts).into() }
+        };
         if item.contains_key("list") && stored_list != list {
-            self.note(Kind::Client, table.name, &key, "list is not that of its bucket or affiliate");
+            let mend: Mend = mend(&[("list", Some(&list))]);
+            self.note(Kind::Client, table.name, &key, "list is not that of its bucket or affiliate", mend);
         }
         if stored_source_list != source_list.as_deref() {
-            self.note(Kind::Client, table.name, &key, "sourceList is not that of its source");
+            let mend: Mend = mend(&[("sourceList", source_list.as_deref())]);
+            self.note(Kind::Client, table.name, &key, "sourceList is not that of its source", mend);
         }
 
         // What can't be read is reported, and gives nothing.
@@ -645,7 +811,8 @@ impl<'a> Walk<'a> {
             return;
         };
         let Some(parsed) = Email::parse(email) else {
-            return self.note(Kind::Client, table.name, &key, "email is malformed");
+            self.unread_clients.insert(id.to_string());
+            return self.note(Kind::Client, table.name, &key, "email is malformed", MALFORMED);
         };
         let s = |text: &str| Some(AttributeValue::S(text.to_owned()));
         let lead = [
@@ -670,7 +837,13 @@ impl<'a> Walk<'a> {
                 self.due(counter(&due.pk, unit, &due.attribute), 1);
             }
         }
-        self.due(counter(&keys::status_counters(&bucket), &keys::text_digest(status), STATUS_COUNT), 1);
+        let digest = keys::text_digest(status);
+        let of_status = counter(&keys::status_counters(&bucket), &digest, STATUS_COUNT);
+        let is_odd = self.odd_statuses.iter().any(|(odd, ..)| *odd == digest);
+        if is_odd || self.named.contains_key(&Sketch::cell(&of_status)) {
+            self.statuses.insert(digest, status.to_owned());
+        }
+        self.due(of_status, 1);
     }
 
     async fn expiring(&mut self) -> Result<()> {
@@ -702,9 +875,13 @@ impl<'a> Walk<'a> {
                     _ => &[],
                 };
                 if let Some(what) = malformed(item, &required, optional) {
-                    self.note(kind, table.name, &key, what);
-                } else if !text(item, "id").is_some_and(|id| known.contains_key(&keys::client(id))) {
-                    self.note(kind, table.name, &key, "its client does not exist");
+                    self.note(kind, table.name, &key, what, MALFORMED);
+                    continue;
+                }
+                let client = text(item, "id").unwrap_or_default();
+                if !known.contains_key(&keys::client(client)) {
+                    let repair = Repair::Expiring { pk: key.clone(), client: client.to_owned() };
+                    self.note(kind, table.name, &key, "its client does not exist", repair);
                 }
             }
         }
@@ -776,11 +953,25 @@ fn without_shard(sk: &str) -> Option<&str> {
 }
 
 /// Why an item is not where the index of all, newest first, has to show it.
-fn misplaced(item: &Item, kind: &str, id: &str) -> Option<&'static str> {
-    let created = moment(item, "createdDate")?;
-    let placed = text(item, "kind") == Some(kind)
-        && text(item, "created") == Some(&keys::created_then_id(created, id));
-    (!placed).then_some("kind or created is not as the index needs it")
+fn misplaced(table: &Table<'_>, item: &Item, kind: &str, id: &str) -> Option<(&'static str, Repair)> {
+    let created = keys::created_then_id(moment(item, "createdDate")?, id);
+    let placed = text(item, "kind") == Some(kind) && text(item, "created") == Some(&created);
+    let repair = || texts_of(table, item, &[("kind", Some(kind)), ("created", Some(&created))]);
+    (!placed).then(|| ("kind or created is not as the index needs it", repair()))
+}
+
+/// Gives an item's attributes the texts that they must have, or takes them away.
+fn texts_of(table: &Table<'_>, item: &Item, texts: &[(&str, Option<&str>)]) -> Repair {
+    let part = |name: &String| Some((name.clone(), item.get(name)?.clone()));
+    Repair::Texts {
+        table: table.name,
+        key: table.key.iter().filter_map(part).collect(),
+        version: text(item, "rev").map(str::to_owned),
+        texts: texts
+            .iter()
+            .map(|(name, to)| ((*name).to_owned(), item.get(*name).cloned(), to.map(str::to_owned)))
+            .collect(),
+    }
 }
 
 // -------------------------------------------------------------------- attributes
@@ -812,7 +1003,7 @@ fn malformed(item: &Item, required: &[(&str, Form)], optional: &[(&str, Form)]) 
     (!names.is_empty()).then(|| format!("missing or malformed: {}", names.join(", ")))
 }
 
-fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+pub(super) fn text<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
@@ -829,7 +1020,10 @@ fn texts<'i>(item: &'i Item, name: &str) -> Option<Vec<&'i str>> {
 }
 
 /// Attributes by name, in an order that both sides have.
-fn fields(item: &Item, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+pub(super) type Fields = Vec<(String, String)>;
+
+/// Those of an item that are wanted.
+pub(super) fn fields(item: &Item, wanted: impl Fn(&str) -> bool) -> Fields {
     let wanted = item.iter().filter(|(name, _)| wanted(name));
     let mut fields: Vec<_> = wanted.map(|(name, value)| (name.clone(), shown(value))).collect();
     fields.sort();

@@ -135,21 +135,8 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries.
     pub async fn create_bucket(&self, bucket: &Bucket) -> Result<CreateBucket, StoreError> {
-        let record = item([
-            ("pk", s(keys::bucket(&bucket.id))),
-            ("sk", s(keys::BUCKET_RECORD)),
-            ("id", s(bucket.id.as_str())),
-            ("name", s(&bucket.name)),
-            ("affiliateID", s(&bucket.affiliate_id)),
-            ("sources", list(bucket.sources.iter().map(String::as_str))),
-            ("createdDate", n(bucket.created_date.millis())),
-            ("kind", s(keys::BUCKET_KIND)),
-            ("created", s(keys::created_then_id(bucket.created_date, bucket.id.as_str()))),
-        ]);
-        let mut writes = vec![self.put_fresh(record)?, self.put_fresh(listed(bucket))?];
-        for source in &bucket.sources {
-            writes.push(self.put_fresh(assigned(bucket, source))?);
-        }
+        let items = bucket_items(bucket).into_iter();
+        let writes = items.map(|item| self.put_fresh(item)).collect::<Result<_, _>>()?;
         let reasons = match self.transact("create bucket", writes).await? {
             Sent::Done => return Ok(CreateBucket::Created),
             Sent::Cancelled(reasons) => reasons,
@@ -410,6 +397,24 @@ fn fence() -> impl Iterator<Item = String> {
         [now - DAY, now, now + DAY].map(|moment| counters::month_cell(counters::cell_of(moment)).0).into();
     months.dedup();
     months.into_iter().flat_map(|month| (0..SHARDS).map(move |shard| format!("{month}#{shard}")))
+}
+
+/// The items of a bucket in the buckets table, without counters: its record, the one that lists it among
+/// its affiliate's, and those of its sources, in their order.
+pub fn bucket_items(bucket: &Bucket) -> Vec<Item> {
+    let record = item([
+        ("pk", s(keys::bucket(&bucket.id))),
+        ("sk", s(keys::BUCKET_RECORD)),
+        ("id", s(bucket.id.as_str())),
+        ("name", s(&bucket.name)),
+        ("affiliateID", s(&bucket.affiliate_id)),
+        ("sources", list(bucket.sources.iter().map(String::as_str))),
+        ("createdDate", n(bucket.created_date.millis())),
+        ("kind", s(keys::BUCKET_KIND)),
+        ("created", s(keys::created_then_id(bucket.created_date, bucket.id.as_str()))),
+    ]);
+    let sources = bucket.sources.iter().map(|source| assigned(bucket, source));
+    [record, listed(bucket)].into_iter().chain(sources).collect()
 }
 
 /// The record that lists a bucket among its affiliate's.

@@ -38,7 +38,7 @@ mod transaction;
 mod wire;
 
 pub use access::{Changed, CreateToken, DeleteRole, StoredRole, Tokens};
-pub use buckets::{ChangeBucket, CreateBucket, DeleteBucket, StoredBuckets};
+pub use buckets::{ChangeBucket, CreateBucket, DeleteBucket, StoredBuckets, bucket_items};
 pub use change::ChangeClient;
 pub use clients::client_items;
 pub use item::Item;
@@ -237,6 +237,8 @@ fn amazon_roots() -> TrustStore {
     })
 }
 
+const MALFORMED: &str = "stored item is malformed";
+
 /// A call that failed after all its retries, or an item that is not as it was written. Shows the
 /// operation and DynamoDB's error code, never a key, an item or a table's name.
 #[derive(Clone, Debug)]
@@ -272,6 +274,11 @@ impl StoreError {
         )
     }
 
+    /// Whether what is stored could not be read.
+    pub fn is_malformed(&self) -> bool {
+        self.code == MALFORMED
+    }
+
     /// Whether an item was not as a write asked.
     fn is_failed_condition(&self) -> bool {
         self.code == "ConditionalCheckFailedException"
@@ -294,7 +301,7 @@ impl StoreError {
 
     /// What was stored, or built in, is not what was put there.
     pub fn malformed(what: &'static str) -> Self {
-        Self::new(what, "stored item is malformed")
+        Self::new(what, MALFORMED)
     }
 
     fn of<E: ProvideErrorMetadata, R>(operation: &'static str, error: &SdkError<E, R>) -> Self {
