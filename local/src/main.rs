@@ -83,13 +83,24 @@ enum Command {
     Export(Export),
     /// Check that all copies, counters and indexes in the tables agree
     ///
-    /// Reads every table and changes nothing. Where something looks wrong the tables are read twice
-    /// more, and only what is the same each time is reported, so that a running system can be checked.
-    /// The exit code is 0 where everything agrees, 4 where something does not, and 1 where the check
-    /// could not be made.
+    /// Reads every table and changes nothing, unless --repair is given. Where something looks wrong the
+    /// tables are read twice more, and only what is the same each time is reported, so that a running
+    /// system can be checked.
+    ///
+    /// With --repair, what follows from the clients, buckets and tokens themselves is written as they
+    /// say: leads, lists, counters, routing records, and what is left over of those who are gone. Each
+    /// write is made on the condition that what was seen is still so, so that a running system can be
+    /// repaired; killed at any moment, it goes on when it is run again. Then everything is checked
+    /// again, and what was repaired is printed, and what is left, each with what can be done about it.
+    ///
+    /// The exit code is 0 where everything agrees (at the end), 4 where something does not, and 1 where
+    /// the check could not be made.
     ///
     /// AWS permissions: cloudformation:DescribeStacks (with --stack-name); dynamodb:DescribeTable; Scan
-    /// and BatchGetItem on all tables, and Scan on their indexes.
+    /// and BatchGetItem on all tables, and Scan on their indexes. With --repair besides: GetItem and
+    /// ConditionCheckItem on the tables of clients and buckets, Query on that of buckets; PutItem,
+    /// UpdateItem and DeleteItem on those of clients and buckets, UpdateItem on those of tokens and
+    /// roles, DeleteItem on that of what expires.
     Check(Check),
     /// Send the registration emails that new clients asked for and did not get
     ///

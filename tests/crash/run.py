@@ -23,7 +23,7 @@ PATIENCE = 120  # seconds
 WORKERS = 5
 ROWS = 600  # of one file that is imported
 # An import's checkpoint moves every 4 MB: blanks between the fields make that 200 rows.
-ROW_BYTES = 20_000
+ROW_BYTES = 60_000
 STATUSES = ["new", "contacted", "no answer", "sold"]
 SOURCES = ["facebook", "google ads", "tv"]
 ABSENT = None
@@ -426,6 +426,7 @@ class Run:
             assert not worker.is_alive(), "a worker waits for ever"
             if worker.problem:
                 raise worker.problem
+        self.count("emails", "waiting at kills", self.waiting())
 
     def kill_idle(self):
         """Nothing is under way but emails."""
@@ -623,10 +624,10 @@ class Run:
                 text = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
                 if known is not None:
                     self.count("emails", "written again after a kill")
-                known = self.files[path.name] = node, text["To"]
+                known = self.files[path.name] = node, text["To"].lower()
             receivers[known[1]] += 1
         asked = {
-            thing.request[1]["email"]
+            thing.request[1]["email"].lower()
             for things in self.things
             for thing in things
             if thing.kind == "client" and thing.id and thing.request[1].get("sendEmail")
@@ -637,6 +638,12 @@ class Run:
             assert receivers.keys() == asked, f"no emails to {asked - receivers.keys()}"
         self.counts["emails"]["asked for"], self.counts["emails"]["sent"] = len(asked), len(receivers)
         return len(receivers) == len(asked)
+
+    def waiting(self):
+        """How many were asked for and are not there."""
+        asked = (thing for things in self.things for thing in things if thing.kind == "client" and thing.id)
+        count = sum(bool(thing.request[1].get("sendEmail")) for thing in asked)
+        return max(0, count - sum(1 for _ in (self.data / "outbox").glob("*.eml")))
 
     # ------------------------------------------------------------------ figures
 

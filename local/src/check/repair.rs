@@ -28,6 +28,8 @@ const TOLD_MAX: usize = 1000;
 const TIMES_MAX: u8 = 3;
 /// How often a transaction is tried that others are in the way of.
 const ATTEMPTS: u32 = 10;
+/// How many rounds may repair nothing because all was changed meanwhile.
+const FRUITLESS_MAX: u32 = 2;
 /// Most marks that one transaction takes away.
 const MARKS_PER_CALL: usize = 50;
 
@@ -190,6 +192,7 @@ pub async fn repair(store: &Store) -> Result<Repaired> {
     let mut tried = HashSet::new();
     let mut times = HashMap::<u64, u8>::new();
     let mut reasons = BTreeMap::<u64, &'static str>::new();
+    let mut fruitless = 0;
     let mut is_last = false;
     loop {
         let mut examined = examine(store, &template, &tried).await?;
@@ -205,7 +208,7 @@ pub async fn repair(store: &Store) -> Result<Repaired> {
         }
         let Examined { named, untried, .. } = examined;
         tried.extend(named);
-        let before = done.count;
+        let (before, mut is_changing) = (done.count, false);
         let mut planned: Vec<_> = planned.into_iter().collect();
         planned.sort_by_key(|(_, planned)| planned.repair.rank());
         for (id, Planned { problem, place, repair }) in planned {
@@ -224,11 +227,15 @@ pub async fn repair(store: &Store) -> Result<Repaired> {
                     }
                 }
                 Outcome::Left(reason) => {
+                    is_changing |= [CHANGED, CLIENT_CHANGED, BUCKET_CHANGED].contains(&reason);
                     reasons.insert(id, reason);
                 }
             }
         }
-        is_last = done.count == before && untried == 0;
+        if done.count == before && untried == 0 {
+            fruitless += 1;
+            is_last = !is_changing || fruitless == FRUITLESS_MAX;
+        }
     }
 }
 

@@ -70,10 +70,10 @@ impl Sketch {
 
     /// How many cells differ in this walk and the earlier ones, and not by the same.
     pub(super) fn unsettled(&self, earlier: [&Self; 2]) -> u64 {
-        let moving = self.0.iter().enumerate().filter(|(cell, last)| {
+        let differing = self.0.iter().enumerate().filter(|(_, last)| last.difference != 0);
+        let moving = differing.filter(|(cell, last)| {
             let [first, second] = earlier.map(|sketch| sketch.get(*cell));
-            [first.difference, second.difference, last.difference].iter().all(|sum| *sum != 0)
-                && (first, second) != (second, **last)
+            first.difference != 0 && second.difference != 0 && (first, second) != (second, **last)
         });
         moving.count() as u64
     }
