@@ -872,6 +872,10 @@ async fn what_is_changed_in_between_is_left_alone() {
     assert_eq!(repaired("details", Change::Grows).await, <[&str; 0]>::default());
     let grown = store.client(&ClientId::new("id-23")).await.unwrap().unwrap().value;
     assert_eq!(grown.given.meta.map(|meta| meta.len()), Some(9000));
+    // A count, which another repair mends.
+    let counter = keys::status_counters(&BucketId::parse("two-open").unwrap());
+    add(store, &pk_sk(&counter, &format!("{}#0", keys::text_digest("new"))), counters::STATUS_COUNT, 3).await;
+    assert_eq!(repaired("a count", Change::IsRepaired).await, <[&str; 0]>::default());
     // A source's routing record.
     let route = pk_sk(&keys::affiliate(AFFILIATES[0]), &keys::assigned_source(SOURCES[0]));
     delete(store, &tables.buckets, &route).await;
@@ -890,6 +894,7 @@ async fn what_is_changed_in_between_is_left_alone() {
 enum Change {
     Moves,
     Grows,
+    IsRepaired,
     LosesSource,
     GetsStatus,
 }
@@ -907,6 +912,7 @@ impl Change {
             Self::Grows => {
                 change(store, 23, |client| client.given.meta = Some("m".repeat(9000))).await;
             }
+            Self::IsRepaired => assert_eq!(repair(store).await.unwrap().count, 1),
             Self::LosesSource => {
                 let id = BucketId::parse("one-with").unwrap();
                 let stored = store.stored_bucket(&id).await.unwrap().unwrap();
