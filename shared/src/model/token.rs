@@ -49,12 +49,12 @@ impl Whitelist {
     pub fn parse<S: AsRef<str>>(entries: impl IntoIterator<Item = S>) -> Result<Self, Invalid> {
         let read = |(at, entry): (usize, S)| {
             let text = entry.as_ref().trim();
-            let block = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let block = read_block(text);
             // An IPv4 address written as IPv6 means the IPv4 address; a block of those does not
             // keep its meaning, so it is not accepted.
             match block {
-                Ok(block) if block.addr().to_canonical() == block.addr() => Ok(block.trunc()),
-                Ok(block) if block.prefix_len() == block.max_prefix_len() => {
+                Some(block) if block.addr().to_canonical() == block.addr() => Ok(block.trunc()),
+                Some(block) if block.prefix_len() == block.max_prefix_len() => {
                     Ok(IpNet::from(block.addr().to_canonical()))
                 }
                 _ => Err(Invalid::new(format!("whitelist[{at}] must be an IP address or CIDR block"))),
@@ -87,6 +87,18 @@ impl Whitelist {
         };
         self.0.iter().map(show).collect()
     }
+}
+
+/// Reads an address or a block. The library's own reader of blocks takes `203.0.113.010`, which is octal to
+/// others; the standard library's takes no leading zeros, and neither does the length of a prefix.
+fn read_block(text: &str) -> Option<IpNet> {
+    let Some((address, length)) = text.split_once('/') else {
+        return Some(text.parse::<IpAddr>().ok()?.into());
+    };
+    let is_plain =
+        length.bytes().all(|byte| byte.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
+    let length = length.parse().ok().filter(|_| is_plain)?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 /// A token as stored and as administrators see it; never its plain text.
@@ -317,9 +329,19 @@ mod tests {
 
     #[test]
     fn malformed_entries_are_refused_and_named() {
-        for entry in
-            ["", "203.0.113", "203.0.113.7/33", "203.0.113.7/", "example.com", "203.0.113.07", "1.2.3.4-5"]
-        {
+        for entry in [
+            "",
+            "203.0.113",
+            "203.0.113.7/33",
+            "203.0.113.7/",
+            "example.com",
+            "203.0.113.07",
+            "203.0.113.07/32",
+            "010.0.0.0/8",
+            "203.0.113.0/024",
+            "203.0.113.0/+24",
+            "1.2.3.4-5",
+        ] {
             let error = Whitelist::parse(["10.0.0.1", entry]).unwrap_err().to_string();
             assert_eq!(error, "whitelist[1] must be an IP address or CIDR block", "{entry}");
         }
