@@ -11,6 +11,8 @@ pub struct Email {
 impl Email {
     /// Longest address, in characters.
     pub const MAX_CHARS: usize = 254;
+    /// Longest key, in characters: the small form of a letter can be two (`İ`).
+    pub const KEY_MAX_CHARS: usize = 2 * Self::MAX_CHARS;
 
     /// Reads an address of valid form; surrounding blanks are dropped.
     pub fn parse(text: &str) -> Option<Self> {
@@ -82,6 +84,17 @@ mod tests {
         {
             assert_eq!(Email::key_of(one), Email::key_of(other));
         }
+    }
+
+    #[test]
+    fn a_key_can_be_longer_than_its_address() {
+        let dotted = "İ".repeat(31);
+        let longest =
+            format!("{}@{dotted}.{dotted}.{}.{}.com", "l".repeat(64), "b".repeat(60), "c".repeat(60));
+        assert_eq!(longest.chars().count(), Email::MAX_CHARS);
+        let email = Email::parse(&longest).unwrap();
+        let length = email.key().chars().count();
+        assert!(Email::MAX_CHARS < length && length <= Email::KEY_MAX_CHARS, "{length}");
     }
 
     #[test]

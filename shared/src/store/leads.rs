@@ -377,7 +377,7 @@ impl Store {
     /// DynamoDB failed after all retries, went on leaving keys unprocessed, or an item is malformed.
     pub async fn leads_by_keys(&self, keys: &Keys) -> Result<Vec<PlacedLead>, StoreError> {
         let emails =
-            keys.emails.iter().filter(|key| !key.is_empty() && key.chars().count() <= Email::MAX_CHARS);
+            keys.emails.iter().filter(|key| !key.is_empty() && key.chars().count() <= Email::KEY_MAX_CHARS);
         let ids = keys.ids.iter().filter(|id| !id.is_empty() && id.len() <= ClientId::MAX_BYTES);
         let wanted: Vec<String> =
             emails.map(|email| keys::lead(email)).chain(ids.map(|id| keys::client(id))).collect();
