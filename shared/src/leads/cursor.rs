@@ -4,6 +4,9 @@ use crate::cursor;
 use crate::model::LeadsQuery;
 use sha2::{Digest, Sha256};
 
+/// Furthest position: no list has as many leads, and what is added to it does not overflow.
+const POSITION_MAX: u64 = 1 << 53;
+
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -53,7 +56,8 @@ impl Cursor {
     pub(super) fn parse(text: &str, fingerprint: &[u8; 32]) -> Option<Self> {
         let place = cursor::open(fingerprint, text)?;
         let (position, key) = place.split_once(':')?;
-        Some(Self { position: position.parse().ok()?, key: key.to_owned() })
+        let position = position.parse().ok().filter(|position| *position <= POSITION_MAX)?;
+        Some(Self { position, key: key.to_owned() })
     }
 }
 
@@ -105,6 +109,10 @@ mod tests {
             assert!(Cursor::parse(&damaged, &search).is_none(), "{damaged}");
             assert!(Cursor::parse(&text[..at], &search).is_none());
         }
+        // It needs no secret: whoever knows how can seal a place that was never given out.
+        let sealed = |position| Cursor { position, key: "1609459200000#id".into() }.to_text(&search);
+        assert!(Cursor::parse(&sealed(POSITION_MAX), &search).is_some());
+        assert!(Cursor::parse(&sealed(u64::MAX), &search).is_none());
         for invented in ["", "AAAA", "é", &"A".repeat(5000)] {
             assert_eq!(Cursor::parse(invented, &search), None);
         }

@@ -402,6 +402,10 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let (index, condition) = order.condition();
+        if range.is_empty() {
+            // DynamoDB refuses to look for it.
+            return Ok(Page { exhausted: true, ..page });
+        }
         let mut from = None;
         loop {
             let request = Query {
