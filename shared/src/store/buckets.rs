@@ -306,7 +306,8 @@ impl Store {
             for stored in page.items() {
                 let reader = Reader::new("status counter", stored);
                 let count = stored.get(STATUS_COUNT).and_then(|value| value.as_n().ok()?.parse::<i64>().ok());
-                *sums.entry(reader.text("status")?.to_owned()).or_default() += count.unwrap_or(0);
+                let sum = sums.entry(reader.text("status")?.to_owned()).or_default();
+                *sum = sum.saturating_add(count.unwrap_or(0));
             }
             from = page.last_evaluated_key;
             if from.is_none() {

@@ -21,6 +21,8 @@ pub const CELL_MS: i64 = 4 * 3_600_000;
 /// Attribute of the counters per status.
 pub const STATUS_COUNT: &str = "n";
 const CELLS_PER_DAY: i64 = 6;
+/// More leads than any group has; so many groups of so many do not overflow.
+const GROUP_MAX: u64 = 1 << 40;
 const DAY_CODES: &[u8; 31] = b"123456789abcdefghijklmnopqrstuv";
 
 /// The cell that holds a moment, counted from 1970.
@@ -117,10 +119,11 @@ impl Groups {
         shards.sort_by_key(|(group, _)| *group);
         shards.dedup_by(|(group, count), (kept, sum)| {
             let same = group == kept;
-            *sum += if same { *count } else { 0 };
+            *sum = sum.saturating_add(if same { *count } else { 0 });
             same
         });
-        let counted = |(group, sum)| Some((group, u64::try_from(sum).ok().filter(|sum| *sum > 0)?));
+        let counted =
+            |(group, sum)| Some((group, u64::try_from(sum).ok().filter(|sum| *sum > 0)?.min(GROUP_MAX)));
         Self(shards.into_iter().filter_map(counted).collect())
     }
 
@@ -212,6 +215,9 @@ mod tests {
         assert_eq!(found, [Some((10, 0)), Some((10, 1)), Some((30, 0)), Some((30, 1)), Some((30, 2)), None]);
         assert_eq!((groups.total(), groups.before(10), groups.before(30), groups.before(99)), (5, 0, 2, 5));
         assert_eq!((groups.within(30), groups.within(20)), (3, 0));
+        // No list has as many; it is not to end the process.
+        let absurd = Groups::of(vec![(1, i64::MAX), (1, i64::MAX), (2, i64::MAX), (3, i64::MAX)]);
+        assert_eq!((absurd.total(), absurd.locate(u64::MAX)), (3 * GROUP_MAX, None));
         groups.change(30, |count| count - 3);
         groups.change(20, |count| count + 1);
         assert_eq!((groups.total(), groups.locate(2)), (2, None));

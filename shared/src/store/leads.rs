@@ -530,9 +530,12 @@ impl Store {
         for item in &items {
             let minute: i64 =
                 item.sk.split('#').next().and_then(|text| text.parse().ok()).unwrap_or_default();
-            let second = |name: &[u8; 2]| std::str::from_utf8(name).ok()?.parse::<i64>().ok();
+            let second = |name: &[u8; 2]| {
+                let within = std::str::from_utf8(name).ok()?.parse::<i64>().ok()?;
+                minute.checked_mul(60)?.checked_add(within)
+            };
             let counts = item.counts.iter();
-            seconds.extend(counts.filter_map(|(name, count)| Some((minute * 60 + second(name)?, *count))));
+            seconds.extend(counts.filter_map(|(name, count)| Some((second(name)?, *count))));
         }
         Ok(Groups::of(seconds))
     }
