@@ -30,6 +30,8 @@ pub mod http;
 pub mod leads;
 pub mod model;
 pub mod page;
+#[cfg(test)]
+mod properties;
 pub mod secret;
 pub mod session;
 pub mod store;

@@ -2,7 +2,12 @@
 //! answer, in which order, and from where on.
 
 mod cursor;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod doors;
 mod listing;
+#[cfg(test)]
+mod paging;
 
 use crate::App;
 use crate::auth::{Authentication, Presented};

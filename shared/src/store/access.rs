@@ -545,7 +545,7 @@ fn token_of(stored: &Item) -> Result<TokenRecord, StoreError> {
 }
 
 /// Reads the token's item, if it is this token's.
-fn token_with_digest(
+pub(super) fn token_with_digest(
     digest: &TokenDigest,
     id: TokenId,
     stored: &Item,

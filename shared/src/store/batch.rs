@@ -62,9 +62,9 @@ struct ReadFrom<'a> {
 #[derive(Debug)]
 pub(super) struct Mixed {
     /// Each with its table.
-    items: Vec<(String, Item)>,
+    pub(super) items: Vec<(String, Item)>,
     /// Tables that DynamoDB did not get to.
-    left: Vec<String>,
+    pub(super) left: Vec<String>,
 }
 
 impl Mixed {

@@ -129,7 +129,7 @@ impl PlacedLead {
 const DETAILS: &str = "details";
 
 /// Reads a client's item and, where its profile is stored apart, that.
-fn client_from(own: &Item, details: Option<&Item>) -> Result<Stored<Client>, StoreError> {
+pub(super) fn client_from(own: &Item, details: Option<&Item>) -> Result<Stored<Client>, StoreError> {
     let reader = Reader::new("client", own);
     let rest = Reader::new("client", details.unwrap_or(own));
     let email = Email::parse(reader.text("email")?).ok_or_else(|| reader.malformed())?;

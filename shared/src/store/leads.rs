@@ -255,9 +255,9 @@ fn optional_moment(attribute: &Option<Scalar<'_>>) -> Option<Option<Timestamp>> 
 /// `BatchGetItem`'s answer of leads.
 #[derive(Debug)]
 pub(super) struct Batch {
-    leads: Vec<PlacedLead>,
+    pub(super) leads: Vec<PlacedLead>,
     /// Keys that DynamoDB did not get to.
-    left: Vec<String>,
+    pub(super) left: Vec<String>,
 }
 
 impl Batch {
@@ -292,8 +292,8 @@ impl Batch {
 /// `Query`'s answer of leads.
 #[derive(Debug)]
 pub(super) struct Rows {
-    leads: Vec<PlacedLead>,
-    next: Option<Box<RawValue>>,
+    pub(super) leads: Vec<PlacedLead>,
+    pub(super) next: Option<Box<RawValue>>,
 }
 
 impl Rows {
@@ -308,8 +308,8 @@ impl Rows {
 /// has 6,570, which are read for each page.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    sk: String,
-    counts: Vec<([u8; 2], i64)>,
+    pub(super) sk: String,
+    pub(super) counts: Vec<([u8; 2], i64)>,
 }
 
 impl Slots {

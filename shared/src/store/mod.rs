@@ -27,6 +27,9 @@ mod buckets;
 mod change;
 mod clients;
 pub mod counters;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod doors;
 mod item;
 pub mod keys;
 mod leads;
@@ -87,7 +90,14 @@ impl Store {
     pub fn new(config: &Config) -> Self {
         let endpoint = config.endpoint.as_deref();
         let attempt = config.attempt_timeout.unwrap_or(Self::attempt_timeout(endpoint));
-        Self::on_line(&config.region, credentials(config), endpoint, &config.tables, attempt)
+        Self::connect_by(
+            http_client(endpoint),
+            &config.region,
+            credentials(config),
+            endpoint,
+            &config.tables,
+            attempt,
+        )
     }
 
     /// How long an attempt of a call to this endpoint may take: 1.5 s, or 10 s without TLS.
@@ -104,10 +114,12 @@ impl Store {
         endpoint: Option<&str>,
         tables: &Tables,
     ) -> Self {
-        Self::on_line(region, credentials, endpoint, tables, Self::attempt_timeout(endpoint))
+        let attempt = Self::attempt_timeout(endpoint);
+        Self::connect_by(http_client(endpoint), region, credentials, endpoint, tables, attempt)
     }
 
-    fn on_line(
+    fn connect_by(
+        http_client: SharedHttpClient,
         region: &str,
         credentials: SharedCredentialsProvider,
         endpoint: Option<&str>,
@@ -121,7 +133,7 @@ impl Store {
             region: region.to_owned(),
             credentials,
             endpoint: endpoint.map(str::to_owned),
-            http_client: http_client(endpoint),
+            http_client,
             retries: RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
                 .with_initial_backoff(Duration::from_millis(50))

@@ -211,7 +211,7 @@ fn endpoint(line: &Line) -> String {
 }
 
 /// DynamoDB's reason for an answer other than 200.
-fn refusal(body: &[u8]) -> ErrorMetadata {
+pub(super) fn refusal(body: &[u8]) -> ErrorMetadata {
     #[derive(serde::Deserialize)]
     struct Refusal<'a> {
         #[serde(rename = "__type", borrow)]
