@@ -1,19 +1,24 @@
 //! The HTTP gateway: turns a request into the event that API Gateway (HTTP API, payload format
 //! 2.0) would send, and the function's answer into an HTTP response.
 
-use crate::admission::{Admission, Exhausted};
+use crate::admission::{Admission, Exhausted, Held};
 use crate::functions::Deployed;
+use crate::patience::Patient;
 use crate::template::Route;
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING,
+};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use percent_encoding::percent_decode_str;
@@ -24,12 +29,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use url::Url;
 
 /// API Gateway's own limit.
 const BODY_MAX: usize = 10 * 1024 * 1024;
-/// For an idle connection as well.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(60);
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// API Gateway's own limit, of the request line and the headers' values.
+const HEAD_MAX: usize = 10_240;
+/// What is read of a head before it is taken apart: what [`HEAD_MAX`] does not count is in it.
+const HEAD_BUFFER: usize = 4 * HEAD_MAX;
 /// API Gateway's own limit.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,21 +45,45 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A body of more is not read for that.
 const REFUSAL_BODY_MAX: usize = 64 * 1024;
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How long the gateway waits for a client. A byte now and then does not make it wait longer for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a request's head, and on a connection that is idle.
+    pub head: Duration,
+    /// For its whole body.
+    pub body: Duration,
+    /// For the client to take any more of what is sent to it.
+    pub taking: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { head: seconds(60), body: seconds(30), taking: seconds(30) }
+    }
+}
+
 /// Routes and the functions behind them.
 #[derive(Debug)]
 pub struct Gateway {
     routes: Vec<(Route, Deployed)>,
     admission: Admission,
+    timeouts: Timeouts,
 }
 
 impl Gateway {
     /// A gateway with these routes, which takes on what is admitted.
-    pub(crate) fn new(routes: Vec<(Route, Deployed)>, admission: Admission) -> Self {
-        Self { routes, admission }
+    pub(crate) fn new(routes: Vec<(Route, Deployed)>, admission: Admission, timeouts: Timeouts) -> Self {
+        Self { routes, admission, timeouts }
     }
 
     /// Serves connections until told to stop; then those under way are finished.
     pub async fn serve(self, listener: TcpListener, mut stop: oneshot::Receiver<()>) {
+        let timeouts = self.timeouts;
         let gateway = Arc::new(self);
         let connections = GracefulShutdown::new();
         loop {
@@ -83,8 +114,11 @@ impl Gateway {
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(if is_admitted { HEADERS_TIMEOUT } else { REFUSAL_TIMEOUT })
-                .serve_connection(TokioIo::new(socket), service);
+                .header_read_timeout(if is_admitted { timeouts.head } else { REFUSAL_TIMEOUT })
+                .max_header_size(HEAD_BUFFER)
+                // Who has no more to ask may say so before the answer comes.
+                .half_close(true)
+                .serve_connection(TokioIo::new(Patient::new(socket, timeouts.taking)), service);
             let connection = connections.watch(connection);
             tokio::spawn(async move {
                 let _ = connection.await;
@@ -96,36 +130,63 @@ impl Gateway {
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let request_id = uuid::Uuid::new_v4().to_string();
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path().to_owned();
+        let (mut parts, body) = request.into_parts();
         let mut held = self.admission.held();
-        let body = Limited::new(held.metered(body), BODY_MAX);
-        let body = match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<Exhausted>() => return overload(&request_id),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large", &request_id);
-            }
-            Ok(Err(_)) => return refusal(StatusCode::BAD_REQUEST, "Bad Request", &request_id),
-            Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout", &request_id),
+        let read = match admit(&mut parts, &body, peer) {
+            Ok(()) => self.read(body, &mut held).await,
+            Err(status) => Err(status),
         };
-        // With its body read, the connection can be used again.
-        let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), &path) else {
-            return refusal(StatusCode::NOT_FOUND, "Not Found", &request_id);
+        let is_read = read.is_ok();
+        let mut answer = match read {
+            Ok(body) => self.pass_on(&parts, &body, held, peer, &request_id).await,
+            Err(StatusCode::SERVICE_UNAVAILABLE) => overload(&request_id),
+            Err(status) => refusal(status, message(status), &request_id),
+        };
+        // What was not read, or was framed by chunks where a length may have been given as well, has no end that
+        // everybody would agree on: nothing behind it is taken for a request.
+        if !is_read || parts.headers.contains_key(TRANSFER_ENCODING) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// Reads a body whole.
+    async fn read(&self, body: Incoming, held: &mut Held) -> Result<Bytes, StatusCode> {
+        let body = Limited::new(held.metered(body), BODY_MAX);
+        match tokio::time::timeout(self.timeouts.body, body.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<Exhausted>() => Err(StatusCode::SERVICE_UNAVAILABLE),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        held: Held,
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Response<Full<Bytes>> {
+        let path = parts.uri.path();
+        let Some((route, deployed, parameters)) = self.find(parts.method.as_str(), path) else {
+            return refusal(StatusCode::NOT_FOUND, "Not Found", request_id);
         };
         if let Some(seconds) = self.admission.throttled(route) {
-            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", &request_id);
+            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", request_id);
             return retry_after(refusal, seconds);
         }
-        let Some(place) = self.admission.invocation(held) else { return overload(&request_id) };
-        let event = event(route, &parameters, &parts, &path, &body, peer, &request_id);
+        let Some(place) = self.admission.invocation(held) else { return overload(request_id) };
+        let event = event(route, &parameters, parts, path, body, peer, request_id);
         let invocation = place.run(deployed.clone().invoke(event.to_string()));
         match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
             Ok(Ok(Ok(answer))) => response(&answer).unwrap_or_else(|_| {
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &request_id)
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", request_id)
             }),
-            Ok(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &request_id),
-            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", &request_id),
+            Ok(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", request_id),
+            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", request_id),
         }
     }
 
@@ -136,6 +197,48 @@ impl Gateway {
             // As in API Gateway, the route with the most literal parts wins, and a greedy one loses.
             .min_by_key(|(route, _, parameters)| (route.path.ends_with("+}"), parameters.len()))
     }
+}
+
+/// Refuses a request that API Gateway would not let in, and gives it the headers that API Gateway writes.
+fn admit(parts: &mut Parts, body: &Incoming, peer: SocketAddr) -> Result<(), StatusCode> {
+    // What follows is for a tunnel, and no request.
+    if parts.method == Method::CONNECT {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    let line = parts.method.as_str().len() + parts.uri.to_string().len() + " HTTP/1.1 ".len();
+    if line + parts.headers.values().map(HeaderValue::len).sum::<usize>() > HEAD_MAX {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (host, other) = (hosts.next(), hosts.next());
+    let host = match (host, other) {
+        (Some(host), None) => host.to_str().map_err(|_| StatusCode::BAD_REQUEST)?,
+        (None, _) if parts.version == Version::HTTP_10 => "localhost",
+        _ => return Err(StatusCode::BAD_REQUEST),
+    };
+    // The runtime of the functions makes a URL of it.
+    let url = Url::parse(&format!("http://{host}/")).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let named = parts.uri.authority();
+    if !host.bytes().all(is_plain) || named.is_some_and(|named| named.as_str() != host) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let port = url.port_or_known_default().unwrap_or_default();
+    // What the client wrote there comes first, and proves nothing, as with API Gateway.
+    let mut addresses: Vec<u8> = Vec::new();
+    for given in parts.headers.get_all(X_FORWARDED_FOR) {
+        addresses.extend_from_slice(given.as_bytes());
+        addresses.extend_from_slice(b", ");
+    }
+    addresses.extend_from_slice(peer.ip().to_string().as_bytes());
+    let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).map_err(|_| StatusCode::BAD_REQUEST);
+    parts.headers.insert(X_FORWARDED_FOR, value(&addresses)?);
+    parts.headers.insert(X_FORWARDED_PORT, value(port.to_string().as_bytes())?);
+    parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    Ok(())
 }
 
 /// The decoded parameters, where the path is one of the route's.
@@ -171,7 +274,7 @@ fn parameters(route: &str, path: &str) -> Option<Map<String, Value>> {
 fn event(
     route: &Route,
     parameters: &Map<String, Value>,
-    parts: &hyper::http::request::Parts,
+    parts: &Parts,
     path: &str,
     body: &Bytes,
     peer: SocketAddr,
@@ -264,6 +367,15 @@ fn response(answer: &Value) -> Result<Response<Full<Bytes>>> {
         response.headers_mut().append("set-cookie", value);
     }
     Ok(response)
+}
+
+/// What API Gateway says of a request that it does not let in.
+fn message(status: StatusCode) -> &'static str {
+    match status {
+        // By its older name.
+        StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
+        other => other.canonical_reason().unwrap_or_default(),
+    }
 }
 
 /// An answer of the gateway itself, which no function saw.

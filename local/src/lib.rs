@@ -14,6 +14,7 @@ pub mod functions;
 pub mod gateway;
 pub mod import;
 pub mod outbox;
+mod patience;
 pub mod pump;
 pub mod resend;
 pub mod stack;

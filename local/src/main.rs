@@ -9,6 +9,7 @@ use local::credentials::{self, Credentials};
 use local::description::{self, Description};
 use local::export::Export;
 use local::functions::Deployed;
+use local::gateway::Timeouts;
 use local::import::{Ended, Import};
 use local::outbox::Outbox;
 use local::resend::ResendEmails;
@@ -295,6 +296,7 @@ async fn serve(serve: Serve) -> Result<()> {
         dynamodb_listen: serve.dynamodb_listen,
         dynamodb_endpoint: serve.dynamodb_endpoint,
         read_streams: true,
+        timeouts: Timeouts::default(),
         variables: [("ORIGINS", serve.origins), ("AWS_ENDPOINT_URL_SESV2", serve.ses_endpoint)]
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))

@@ -5,7 +5,7 @@ use crate::credentials::{self, Credentials, Running};
 use crate::emails::{self, Emails};
 use crate::engine::{self, Engine};
 use crate::functions::Deployed;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Timeouts};
 use crate::outbox::Outbox;
 use crate::pump::Pump;
 use crate::template::{Function, Template};
@@ -44,6 +44,8 @@ pub struct Options {
     pub dynamodb_endpoint: Option<String>,
     /// Reads the tables' streams and invokes the functions that they trigger.
     pub read_streams: bool,
+    /// How long the gateway waits for clients.
+    pub timeouts: Timeouts,
     /// The template's parameters that are set otherwise, by the variable that functions get:
     /// `ORIGINS`, `AUTOLOGIN_LIFETIME`. Without `ORIGINS`, autologin links have the stack's own
     /// origin; without `AWS_ENDPOINT_URL_SESV2`, emails go to the outbox.
@@ -63,6 +65,7 @@ impl Options {
             dynamodb_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             dynamodb_endpoint: None,
             read_streams: true,
+            timeouts: Timeouts::default(),
             variables: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -169,7 +172,8 @@ impl Stack {
         let throttled = template.functions.iter().flat_map(|function| &function.routes);
         let admission = Admission::new(&options.limits, &template, throttled, engine.is_some())?;
         let (stop, stopped) = oneshot::channel();
-        let gateway = tokio::spawn(Gateway::new(routes, admission).serve(listener, stopped));
+        let gateway = Gateway::new(routes, admission, options.timeouts);
+        let gateway = tokio::spawn(gateway.serve(listener, stopped));
 
         credentials::write_json(
             &directory,

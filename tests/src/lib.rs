@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod proxy;
+pub mod raw;
 pub mod ses;
 pub mod sessions;
 
@@ -13,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use local::admission::Limits;
+use local::gateway::Timeouts;
 use local::{Options, Stack};
 use serde_json::Value;
 use shared::model::{Bucket, BucketId, Permission, Role, RoleId, Timestamp, TokenId, TokenRecord, Whitelist};
@@ -191,6 +193,14 @@ impl TestApp {
         let directory = tempfile::tempdir().unwrap();
         let variables = owned(&WITHOUT_AUTOLOGIN);
         let options = Options { variables, limits, ..Options::in_memory(directory.path()) };
+        Self::start_with(options, directory).await
+    }
+
+    /// A stack in memory that waits for clients as long as this.
+    pub async fn start_with_timeouts(timeouts: Timeouts) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let variables = owned(&WITHOUT_AUTOLOGIN);
+        let options = Options { timeouts, variables, ..Options::in_memory(directory.path()) };
         Self::start_with(options, directory).await
     }
 
