@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,6 +124,7 @@ impl Proxy {
             under_way: Mutex::default(),
             accesses: Mutex::default(),
             lost: Mutex::default(),
+            counted: Mutex::default(),
         });
         let server = tokio::spawn(serve(listener, state.clone()));
         Self { address, state, server }
@@ -175,6 +176,11 @@ impl Proxy {
     /// The calls that were kept, in the order of their arrival.
     pub fn kept_transactions(&self) -> Vec<Value> {
         lock(&self.state.kept).clone().unwrap_or_default()
+    }
+
+    /// How often what was called since the last time that this was asked.
+    pub fn take_counts(&self) -> BTreeMap<Access, usize> {
+        std::mem::take(&mut *lock(&self.state.counted))
     }
 
     /// What the calls of a request, and those that are still under way, need to be allowed.
@@ -306,6 +312,7 @@ struct State {
     accesses: Mutex<BTreeSet<Access>>,
     /// How many answers of each operation are lost yet.
     lost: Mutex<HashMap<String, usize>>,
+    counted: Mutex<BTreeMap<Access, usize>>,
 }
 
 /// The transactions that [`Proxy::take_time`] makes last, by the items that they write.
@@ -444,7 +451,10 @@ impl State {
         let (mut parts, body) = request.into_parts();
         let mut body = body.collect().await.unwrap().to_bytes();
         let operation = operation(&parts);
-        lock(&self.accesses).extend(accesses(&operation, &body));
+        for access in accesses(&operation, &body) {
+            *lock(&self.counted).entry(access.clone()).or_default() += 1;
+            lock(&self.accesses).insert(access);
+        }
         let known = READS.contains(&operation.as_str()) || WRITES.contains(&operation.as_str());
         let mut unprocessed = None;
         let mut ticket = None;

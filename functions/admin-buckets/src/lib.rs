@@ -136,12 +136,12 @@ async fn delete(app: &App, caller: &Caller, request: &Request, id: &str) -> Resu
     }
 }
 
-/// The bucket, where there is one and the caller may do its affiliate's business.
+/// The bucket, where there is one and the caller may do its affiliate's business. Another affiliate's is answered
+/// as none: that an id exists is its affiliate's to know.
 async fn find(app: &App, scope: Scope<'_>, id: &str) -> Result<Stored<Bucket>, ApiError> {
     let Some(id) = BucketId::parse(id) else { return Err(NOT_FOUND) };
-    let found = app.store.stored_bucket(&id).await?.ok_or(NOT_FOUND)?;
-    scope.require(Some(&found.value.affiliate_id))?;
-    Ok(found)
+    let found = app.store.stored_bucket(&id).await?;
+    found.filter(|found| scope.require(Some(&found.value.affiliate_id)).is_ok()).ok_or(NOT_FOUND)
 }
 
 fn source_taken(source: &str) -> ApiError {

@@ -69,10 +69,8 @@ async fn place(app: &App, change: &ClientChange, from: &Client, to: &mut Client)
         let found = app.store.stored_bucket(bucket).await?;
         return match found {
             Some(found) if Some(&found.value.affiliate_id) == to.affiliate_id.as_ref() => Ok(()),
-            Some(_) => {
-                Err(ApiError::bad_request("bucketId must be the id of a bucket of the client's affiliate"))
-            }
-            None => Err(ApiError::bad_request("bucketId must be the id of a bucket")),
+            // The same for one that there is not: which ids other affiliates' buckets have is theirs to know.
+            _ => Err(ApiError::bad_request("bucketId must be the id of a bucket of the client's affiliate")),
         };
     }
     if change.bucket_id.is_none() && to.affiliate_id != from.affiliate_id {
@@ -84,9 +82,9 @@ async fn place(app: &App, change: &ClientChange, from: &Client, to: &mut Client)
     Ok(())
 }
 
-/// The client, where there is one and the caller may do its affiliate's business.
+/// The client, where there is one and the caller may do its affiliate's business. Another affiliate's is answered
+/// as none: that an id exists is its affiliate's to know.
 async fn find(app: &App, scope: Scope<'_>, id: &str) -> Result<Stored<Client>, ApiError> {
-    let found = app.store.client(&ClientId::new(id)).await?.ok_or(NOT_FOUND)?;
-    scope.require(found.value.affiliate_id.as_deref())?;
-    Ok(found)
+    let found = app.store.client(&ClientId::new(id)).await?;
+    found.filter(|found| scope.require(found.value.affiliate_id.as_deref()).is_ok()).ok_or(NOT_FOUND)
 }

@@ -113,7 +113,14 @@ async fn look_up(
         Some(id) => {
             let since = Instant::now();
             let (authentication, bucket) = app.auth.authenticate_with_bucket(presented, address, id).await?;
-            Ok((authentication, app.buckets.note(id, since, bucket)))
+            let views = matches!(&authentication, Authentication::Accepted(caller)
+                if caller.require_view(path.affiliate_id).is_ok());
+            // What a refused request read is not remembered: the next one's calls would tell whose the bucket is.
+            let bucket = match bucket {
+                Some(bucket) if !views => Some(Arc::new(bucket)),
+                bucket => app.buckets.note(id, since, bucket),
+            };
+            Ok((authentication, bucket))
         }
     }
 }
