@@ -5,6 +5,7 @@ use crate::cursor;
 use crate::error::ApiError;
 use crate::http::{Answer, json_body};
 use crate::model::Version;
+use crate::store::keys;
 use lambda_http::http::header::IF_MATCH;
 use lambda_http::{Request, RequestExt};
 use serde::Serialize;
@@ -80,7 +81,9 @@ impl Parameters {
     /// 400 for a cursor of another list, or none of ours.
     pub fn cursor(&self, list: &str) -> Result<Option<String>, ApiError> {
         let Some(text) = self.get("cursor") else { return Ok(None) };
-        let place = cursor::open(list.as_bytes(), text).ok_or(ApiError::BadRequest(
+        // Anybody can make a cursor of any place: one that no list has is no key that DynamoDB takes.
+        let possible = |place: &String| !place.is_empty() && place.as_str() < keys::LAST;
+        let place = cursor::open(list.as_bytes(), text).filter(possible).ok_or(ApiError::BadRequest(
             "cursor must be the nextCursor of an answer to the same list and filters".into(),
         ))?;
         Ok(Some(place))

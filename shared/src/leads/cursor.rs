@@ -2,9 +2,10 @@
 
 use crate::cursor;
 use crate::model::LeadsQuery;
+use crate::store::keys;
 use sha2::{Digest, Sha256};
 
-/// Furthest position: no list has as many leads, and what is added to it does not overflow.
+/// No list is as long, and a page more can be counted still.
 const POSITION_MAX: u64 = 1 << 53;
 
 /// Where a page begins.
@@ -56,6 +57,8 @@ impl Cursor {
     pub(super) fn parse(text: &str, fingerprint: &[u8; 32]) -> Option<Self> {
         let place = cursor::open(fingerprint, text)?;
         let (position, key) = place.split_once(':')?;
+        // Anybody can make a cursor of any place: one that no list has is none.
+        keys::split_moment(key)?;
         let position = position.parse().ok().filter(|position| *position <= POSITION_MAX)?;
         Some(Self { position, key: key.to_owned() })
     }
