@@ -19,9 +19,10 @@ impl Email {
         let given = text.trim();
         let options = Options::default().without_display_text().without_domain_literal().with_required_tld();
         // A quoted local part may hold blanks and control characters by the standard; no mail
-        // provider gives out such addresses, and they are how headers get injected.
+        // provider gives out such addresses, and they are how headers get injected. Characters that
+        // nobody sees make one address look like another.
         if given.chars().count() > Self::MAX_CHARS
-            || given.chars().any(|c| c.is_control() || c.is_whitespace() || c == '"')
+            || given.chars().any(|c| c.is_control() || c.is_whitespace() || c == '"' || is_invisible(c))
             || EmailAddress::parse_with_options(given, options).is_err()
         {
             return None;
@@ -31,11 +32,21 @@ impl Email {
 
     /// What two spellings of one address have in common; also for text that is no address.
     pub fn key_of(text: &str) -> String {
+        let text = text.trim();
         if text.is_ascii() {
-            return text.trim().to_ascii_lowercase();
+            return text.to_ascii_lowercase();
         }
-        // Letter by letter: a word's last sigma must not become another letter than one within.
-        text.trim().chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+        let folded = |text: &str| text.chars().flat_map(folded).collect::<String>();
+        // A domain has other spellings than by case: in wide letters, or in its ASCII form, in which it is
+        // kept, so that both are one address. One that is too long has no such form, and costs much.
+        let spelled = text.rsplit_once('@').filter(|(_, domain)| {
+            domain.chars().count() <= Self::MAX_CHARS
+                && domain.split('.').all(|label| label.chars().count() <= 63)
+        });
+        match spelled.and_then(|(user, domain)| Some((user, idna::domain_to_ascii(domain).ok()?))) {
+            Some((user, domain)) => format!("{}@{domain}", folded(user)),
+            None => folded(text),
+        }
     }
 
     /// The address as it was given.
@@ -57,6 +68,26 @@ impl Email {
     }
 }
 
+/// A letter without its case. A word's last sigma is the one within it, a long s an s.
+fn folded(letter: char) -> impl Iterator<Item = char> {
+    let mut upper = letter.to_uppercase();
+    let upper = match (upper.next(), upper.next()) {
+        // The dotless i is no i, though it has the same capital.
+        (Some(upper), None) if letter != 'ı' => upper,
+        _ => letter,
+    };
+    upper.to_lowercase()
+}
+
+/// Zero width, soft hyphens, and what turns the direction of text.
+fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +95,7 @@ mod tests {
     #[test]
     fn valid_forms() {
         for text in
-            ["user@example.com", " User.Name+tag@Sub.Example.co.uk ", "o'neil@example.ie", "ünï@exämple.de"]
+            ["user@example.com", " User.Name+tag@Sub.Example.co.uk ", "o'neil@example.ie", "ünï@example.de"]
         {
             let email = Email::parse(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(email.as_str(), text.trim());
@@ -79,11 +110,25 @@ mod tests {
 
     #[test]
     fn spellings_of_one_address_have_one_key() {
-        for (one, other) in
-            [("ΝΙΚΟΣ@x.com", "Νικος@X.com"), ("ΝΙΚΟΣ@x.com", "νικοσ@x.com"), (" A@b.co\t", "a@B.CO")]
-        {
-            assert_eq!(Email::key_of(one), Email::key_of(other));
+        for (one, other) in [
+            ("ΝΙΚΟΣ@x.com", "Νικος@X.com"),
+            ("ΝΙΚΟΣ@x.com", "νικοσ@x.com"),
+            (" A@b.co\t", "a@B.CO"),
+            ("\u{212a}@x.com", "k@x.com"),
+            ("ſ@x.com", "S@x.com"),
+            ("jane@ｅxample.com", "jane@example.com"),
+            ("jane@exampleſ.com", "jane@examples.com"),
+            ("jane@mail。example.com", "jane@mail.example.com"),
+            ("jane@EXÄMPLE.de", "jane@xn--exmple-cua.de"),
+            ("jane@exa\u{308}mple.de", "jane@exämple.de"),
+        ] {
+            assert_eq!(Email::key_of(one), Email::key_of(other), "{one} {other}");
         }
+        for (one, other) in [("ı@x.com", "i@x.com"), ("ß@x.com", "ss@x.com"), ("а@x.com", "a@x.com")] {
+            assert_ne!(Email::key_of(one), Email::key_of(other), "{one} {other}");
+        }
+        let long = "é".repeat(300_000);
+        assert_eq!(Email::key_of(&format!("a@{long}")), format!("a@{long}"));
     }
 
     #[test]
@@ -114,6 +159,9 @@ mod tests {
             "user@-example.com",
             "user@example..com",
             ".user@example.com",
+            "ja\u{200b}ne@example.com",
+            "\u{202e}enaj@example.com",
+            "jane@exam\u{ad}ple.com",
         ] {
             assert_eq!(Email::parse(text), None, "{text:?}");
         }
