@@ -416,7 +416,8 @@ async fn refused_requests() {
     }
 
     let request = async |app: &TestApp| leads(app, &key, &all).await;
-    let (answer, _) = bench.warm("leads, token without the permission", refused, request).await;
+    let (answer, _) =
+        bench.warm_after("leads, token without the permission", refused, welcome, request).await;
     answer.assert(401, UNAUTHORIZED);
     let request = async |app: &TestApp| leads(app, &partner, &json!({"limit": 0})).await;
     let (answer, _) = bench.warm("leads, body refused", refused, request).await;

@@ -579,7 +579,10 @@ async fn paths_are_taken_as_they_are() {
                 "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {token}\r\ncontent-length: 0\r\n\r\n"
             );
             let found = exchange(url, request.as_bytes()).await;
-            assert!(found.len() <= 1, "{method} {path}: {found:?}");
+            // What no path can hold may end the connection.
+            let is_plain =
+                path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/%-._~?=&;*'+".contains(&byte));
+            assert!(found.len() == 1 || (found.is_empty() && !is_plain), "{method} {path}: {found:?}");
             for RawAnswer { status, head, .. } in found {
                 assert!(status < 500, "{method} {path}: {status}");
                 assert!(!head.to_lowercase().contains("set-cookie: x=y"), "{method} {path}: {head}");
