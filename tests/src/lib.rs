@@ -1,6 +1,7 @@
 //! The driver of the black-box tests: a stack of its own for each test, on an embedded engine in
 //! memory, called over HTTP as partners do.
 
+pub mod dynamodb;
 pub mod faults;
 pub mod proxy;
 pub mod raw;
@@ -8,6 +9,7 @@ pub mod ses;
 pub mod sessions;
 
 use bytes::Bytes;
+use dynamodb::Relay;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
@@ -36,6 +38,8 @@ pub struct TestApp {
     client: Client<HttpConnector, Full<Bytes>>,
     /// The stack's data directory.
     pub directory: TempDir,
+    // Dropped last: the stack goes on calling it.
+    _relay: Option<Relay>,
 }
 
 /// An answer, read whole.
@@ -204,13 +208,17 @@ impl TestApp {
         Self::start_with(options, directory).await
     }
 
-    async fn start_with(options: Options, directory: TempDir) -> Self {
+    async fn start_with(mut options: Options, directory: TempDir) -> Self {
+        let relay = if options.dynamodb_endpoint.is_none() { Relay::start().await } else { None };
+        if let Some(relay) = &relay {
+            options.dynamodb_endpoint = Some(format!("http://{}", relay.address));
+        }
         let stack = Stack::start(&options).await.unwrap();
         // Tests look at records whose time they have set to be over.
         if let Some(engine) = stack.engine() {
             engine.keep_expired();
         }
-        Self { stack, client: Client::builder(TokioExecutor::new()).build_http(), directory }
+        Self { stack, client: Client::builder(TokioExecutor::new()).build_http(), directory, _relay: relay }
     }
 
     /// The tables, for set-up that has no endpoint.

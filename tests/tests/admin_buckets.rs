@@ -1,12 +1,11 @@
 //! `/api/admin/buckets` with `/route` and `/stats`: CONTRACT.md, sections 3 and 5.
 
 use futures_util::future::{join, join_all};
-use local::engine::Engine;
 use serde_json::{Value, json};
 use shared::model::{BucketId, Permission, Timestamp};
 use shared::store::{DeleteBucket, keys};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
 use tests::{Answer, TestApp, TokenSpec, UNAUTHORIZED};
@@ -337,8 +336,8 @@ async fn a_bucket_with_leads_stays() {
 
 #[tokio::test]
 async fn no_sign_up_is_lost_in_a_bucket_that_is_deleted_meanwhile() {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_on(proxy.endpoint()).await;
     let key = app.sign_up_key(&[]).await;
     for held in [16, 15, 16, 8] {
@@ -373,7 +372,7 @@ async fn no_sign_up_is_lost_in_a_bucket_that_is_deleted_meanwhile() {
         }
     }
     drop(app);
-    engine.stop().await;
+    dynamodb.stop().await;
 }
 
 #[tokio::test]
@@ -499,8 +498,8 @@ async fn stats_agree_with_the_leads() {
 /// The answer of a write that took place was lost: whoever made it does not hear of a conflict.
 #[tokio::test]
 async fn nobody_conflicts_with_their_own_write() {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_on(proxy.endpoint()).await;
     for (round, fault) in [Conflict, WrittenThenConflict, WrittenThenServerError].into_iter().enumerate() {
         let source = format!("s{round}");
@@ -517,7 +516,7 @@ async fn nobody_conflicts_with_their_own_write() {
     }
     app.assert_consistent().await;
     drop(app);
-    engine.stop().await;
+    dynamodb.stop().await;
 }
 
 /// Deletion closes the bucket's counters: what is not a number among them must not keep them from being read.

@@ -1,11 +1,10 @@
 //! `/api/admin/clients`: CONTRACT.md, section 5, and what partners see of each change.
 
 use futures_util::future::{join, join_all};
-use local::engine::Engine;
 use serde_json::{Map, Value, json};
 use shared::model::{Permission, Timestamp};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
 use tests::{Answer, TestApp, TokenSpec, UNAUTHORIZED, new_client};
@@ -517,8 +516,8 @@ async fn an_address_is_one_clients_whatever_happens_at_once() {
 /// The answer of a write that took place was lost: whoever made it does not hear of a conflict.
 #[tokio::test]
 async fn nobody_conflicts_with_their_own_write() {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_on(proxy.endpoint()).await;
     set_up(&app).await;
     let id = sign_up(&app, "one@example.com").await;
@@ -543,5 +542,5 @@ async fn nobody_conflicts_with_their_own_write() {
     }
     assert_eq!(proxy.faults_left(), 0);
     drop(app);
-    engine.stop().await;
+    dynamodb.stop().await;
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use shared::model::{Permission, Timestamp};
 use shared::secret::Token;
 use std::collections::BTreeSet;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Proxy;
 use tests::{Answer, TestApp, TokenSpec, UNAUTHORIZED, eventually};
 
@@ -302,8 +303,8 @@ async fn no_edit_is_lost() {
 
 #[tokio::test]
 async fn uses_are_noted_seldom_and_beside_the_request() {
-    let engine = local::engine::Engine::start((std::net::Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_on(proxy.endpoint()).await;
     let created = create(&app, json!({ "name": "n", "roleId": "administrator" })).await;
     let token = text(&created, "token");
@@ -324,7 +325,7 @@ async fn uses_are_noted_seldom_and_beside_the_request() {
     assert_eq!(measured.beside.len(), 0, "{:?}", measured.beside);
     assert_eq!(shown().await["lastUsedDate"], used);
     drop(app);
-    engine.stop().await;
+    dynamodb.stop().await;
 }
 
 #[tokio::test]

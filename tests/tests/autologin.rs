@@ -2,9 +2,8 @@
 
 use futures_util::future::join_all;
 use hyper::Method;
-use local::engine::Engine;
 use serde_json::json;
-use std::net::Ipv4Addr;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
 use tests::sessions::{self, ME, link_record, moment, now, path, session_record};
@@ -224,8 +223,8 @@ async fn a_refused_sign_up_leaves_no_link() {
 
 #[tokio::test]
 async fn lost_answers_and_conflicts_neither_lose_nor_double_a_sign_in() {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_on_set(proxy.endpoint(), &[]).await;
     let faults = [
         vec![Conflict],
@@ -246,7 +245,7 @@ async fn lost_answers_and_conflicts_neither_lose_nor_double_a_sign_in() {
     }
     app.assert_consistent().await;
     drop(app);
-    engine.stop().await;
+    dynamodb.stop().await;
 }
 
 #[tokio::test]

@@ -2,15 +2,14 @@
 //! calls is recorded at the wire while every path through it is taken.
 
 use hyper::Method;
-use local::engine::Engine;
 use local::functions::Deployed;
 use local::template::Template;
 use serde_json::{Value, json};
 use shared::model::Timestamp;
 use shared::secret::Token;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::path::Path;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::{Access, Proxy};
 use tests::sessions;
 use tests::{Answer, TestApp, TokenSpec, new_client};
@@ -287,8 +286,8 @@ impl Recorder {
 
 #[tokio::test]
 async fn each_role_allows_what_its_function_calls_and_nothing_else() {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
     let app = TestApp::start_without_streams_on(proxy.endpoint(), &[]).await;
     app.bucket("b1", "A", &["s"]).await;
     let clients: Vec<_> =
@@ -316,5 +315,5 @@ async fn each_role_allows_what_its_function_calls_and_nothing_else() {
         assert!(needless.is_empty(), "{}'s role allows what is never called: {needless:#?}", function.name);
     }
     drop(recorder);
-    engine.stop().await;
+    dynamodb.stop().await;
 }

@@ -2,17 +2,16 @@
 //! nothing acknowledged is lost, nothing is stored twice, and nobody hears of a duplicate that is
 //! their own.
 
-use local::engine::Engine;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use tests::TestApp;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Fault::{self, Conflict, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
 
 struct Faulty {
     // Dropped last: the stack goes on calling it.
-    engine: Engine,
+    dynamodb: Dynamodb,
     proxy: Proxy,
     app: TestApp,
     key: String,
@@ -21,13 +20,13 @@ struct Faulty {
 
 impl Faulty {
     async fn start() -> Self {
-        let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-        let proxy = Proxy::start(engine.address).await;
+        let dynamodb = Dynamodb::start().await;
+        let proxy = Proxy::start(dynamodb.address).await;
         let app = TestApp::start_on(proxy.endpoint()).await;
         app.bucket("campaigns", "AFF-123", &["facebook_ads"]).await;
         let key = app.sign_up_key(&[]).await;
         let partner = app.partner(&["AFF-123"]).await;
-        Self { engine, proxy, app, key, partner }
+        Self { dynamodb, proxy, app, key, partner }
     }
 
     async fn fails(&self, faults: &[Fault]) {
@@ -101,7 +100,7 @@ async fn conflicts_are_tried_again_and_spread_the_counters() {
 
     assert_eq!(faulty.leads().await.as_object().unwrap().len(), 21);
     assert!(faulty.shards().await.len() > 1, "a list with conflicts is spread");
-    faulty.engine.stop().await;
+    faulty.dynamodb.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +128,7 @@ async fn a_write_whose_answer_was_lost_is_a_success_and_not_a_duplicate() {
         again.assert(200, &first.text);
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(faulty.leads().await.as_object().unwrap().len(), 2, "{faults:?}");
-        faulty.engine.stop().await;
+        faulty.dynamodb.stop().await;
     }
 }
 
@@ -147,5 +146,5 @@ async fn simultaneous_retries_amid_conflicts_end_in_one_client() {
     }
     assert_eq!(faulty.proxy.faults_left(), 0);
     assert_eq!(faulty.leads().await["user@example.com"]["id"], answers[0].json()["id"]);
-    faulty.engine.stop().await;
+    faulty.dynamodb.stop().await;
 }
