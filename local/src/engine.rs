@@ -3,6 +3,7 @@
 use crate::template::{Table, Template};
 use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
@@ -82,6 +83,12 @@ impl Engine {
     /// The database itself, for bulk loads and for looking at every stored byte in tests.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Stops deleting items whose time to live is over, for tests that look at them. DynamoDB itself
+    /// deletes them within days.
+    pub fn keep_expired(&self) {
+        self.sweeper.abort();
     }
 
     /// Ends it once the calls under way are answered.
@@ -173,12 +180,11 @@ async fn create(client: &Client, table: &Table) -> Result<()> {
             .build()?;
         request = request.global_secondary_indexes(index);
     }
-    match request.send().await {
-        // Its answer was lost, and the table is there; or another stack on the same DynamoDB was faster.
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
-        made => {
-            made?;
-        }
+    // It exists where the answer to an attempt was lost and the call was sent again.
+    if let Err(error) = request.send().await
+        && !error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception)
+    {
+        return Err(error.into());
     }
     loop {
         let described = client.describe_table().table_name(&table.name).send().await?;
