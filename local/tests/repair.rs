@@ -352,7 +352,7 @@ async fn damage(store: &Store, kind: usize, at: usize, rng: &mut Rng) {
         }
         14 => {
             // Of a client whose item has all.
-            let small = stored(if at % 9 == 0 { at + 1 } else { at }).await;
+            let small = stored(if at.is_multiple_of(9) { at + 1 } else { at }).await;
             if get(store, clients, &pk(&keys::client_details(&small.id))).await.is_none() {
                 let item =
                     [("pk", s(&keys::client_details(&small.id))), ("phone", s("1")), ("state", s("a"))];

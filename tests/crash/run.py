@@ -272,7 +272,7 @@ class Import:
     """`local import` in a process of its own, file after file, each to its end over as many kills as it takes."""
 
     def __init__(self, run):
-        self.run, self.number, self.process, self.path = run, 0, None, None
+        self.run, self.number, self.process, self.path, self.begun = run, 0, None, None, 0
         self.done = 0  # rows of finished files
 
     def start(self):
@@ -283,6 +283,7 @@ class Import:
                 for row in range(ROWS):
                     line = json.dumps(self.row(self.number, row))
                     file.write(line[:-1] + " " * (ROW_BYTES - len(line)) + "}\n")
+        self.begun = self.acknowledged()
         command = [self.run.program, "import", str(self.path), "--data-dir", str(self.run.data)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -293,6 +294,10 @@ class Import:
             fields |= {"affiliateID": "crash-import", "sourceId": SOURCES[row % 3]}
         return fields
 
+    def moves(self):
+        """Waits until its checkpoint has moved, or it is at its end."""
+        until(lambda: self.process.poll() is not None or self.acknowledged() > self.begun, "the checkpoint moves")
+
     def kill(self):
         """Kills it, where it has not come to its end."""
         if self.process is None:
@@ -301,6 +306,7 @@ class Import:
             self.process.kill()
             self.process.communicate()
             self.run.count("cut off", "import")
+            self.run.count("moved", "checkpoint", int(self.acknowledged() > self.begun))
         else:
             self.finish()
         self.process = None
@@ -404,7 +410,8 @@ class Run:
             # On the data directory that no stack works on: with an engine of its own.
             self.kill_idle()
             self.imports.start()
-            time.sleep(seconds + 0.5)
+            self.imports.moves()
+            time.sleep(seconds / 4)
             self.imports.kill()
             self.count("kills", "import alone")
             return
@@ -415,6 +422,8 @@ class Run:
             seconds += 0.3
         for worker in workers:
             worker.start()
+        if number % 4 == 1 and self.imports.process:
+            self.imports.moves()
         time.sleep(seconds)
         if self.random.random() < 0.5:
             self.imports.kill()
@@ -653,7 +662,7 @@ class Run:
         whole, total = sum(self.counts["whole"].values()), sum(cut.values())
         signups = sum(count for kind, count in cut.items() if kind.startswith("sign-up"))
         retried = self.counts["retries"]["of one that was absent"] + self.counts["retries"]["of one that was whole"]
-        return bool(signups and cut["import"] and retried and total > signups + cut["import"] and whole)
+        return bool(signups and cut["import"] and self.counts["moved"]["checkpoint"] and retried and total > signups + cut["import"] and whole)
 
     def figures(self, seconds):
         order = ["kills", "acknowledged", "cut off", "whole", "retries", "emails", "checks"]
@@ -664,7 +673,8 @@ class Run:
             shown = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
             print(f"{titles.get(what, what)}:{total} {shown}")
         rows = self.imports.done + (self.imports.acknowledged() if self.imports.path else 0)
-        print(f"imported: {rows} rows of {self.imports.number} files")
+        moved = self.counts["moved"]["checkpoint"]
+        print(f"imported: {rows} rows of {self.imports.number} files, cut off {moved} times after a checkpoint")
         print(f"{seconds:.0f} s")
 
 
