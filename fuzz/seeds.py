@@ -178,8 +178,9 @@ def seeds():
             bodies["event"] += [head + b"\n" + b"\n".join(scripts[at:]) for at in range(1, len(scripts), 3)]
         if function.startswith("admin-"):
             for event in known:
-                head = bytes([PICKED + picked]) + line({**event, "queryStringParameters": {"limit": "7", "status": "new"},
-                                               "rawQueryString": "limit=7&status=new"})
+                query = {"limit": "7", "status": "new"}
+                query = {"queryStringParameters": query, "rawQueryString": "limit=7&status=new"}
+                head = bytes([PICKED + picked]) + line({**event, **query})
                 bodies["event"] += [head, head + b"\n" + b"\n".join(scripts[2:8])]
 
     header = "email,phone,firstName,lastName,billing.city,processed,agreements,createdDate,id"
