@@ -890,12 +890,18 @@ async fn what_is_anothers_is_answered_as_what_there_is_not() {
     };
     let mut costly = BTreeSet::new();
     for pair in &pairs {
-        let (foreign, of_foreign) = send(pair, &pair.foreign).await;
-        let (nothing, of_nothing) = send(pair, &pair.nothing).await;
-        assert_eq!(foreign, nothing, "{} {}", pair.what, pair.path);
-        assert!(foreign.status < 500 && foreign.status != 201, "{}: {foreign:?}", pair.what);
-        if of_foreign != of_nothing {
-            costly.insert((pair.what, format!("{of_foreign:?}"), format!("{of_nothing:?}")));
+        // Copies of roles and buckets have an age, which one of the two may find passed.
+        for attempt in 0..5 {
+            let (foreign, of_foreign) = send(pair, &pair.foreign).await;
+            let (nothing, of_nothing) = send(pair, &pair.nothing).await;
+            assert_eq!(foreign, nothing, "{} {}", pair.what, pair.path);
+            assert!(foreign.status < 500 && foreign.status != 201, "{}: {foreign:?}", pair.what);
+            if of_foreign == of_nothing {
+                break;
+            }
+            if attempt == 4 {
+                costly.insert((pair.what, format!("{of_foreign:?}"), format!("{of_nothing:?}")));
+            }
         }
     }
     assert!(pairs.len() >= 110, "{}", pairs.len());
