@@ -368,11 +368,12 @@ mod tests {
         let routes: Vec<&Route> = template.functions.iter().flat_map(|function| &function.routes).collect();
         let limits = Limits { throttling: Throttling::Template, ..Limits::default() };
         let admission = Admission::new(&limits, &template, routes.iter().copied(), false).unwrap();
-        for route in routes {
-            let burst = if route.path.ends_with("/signup") { 1000 } else { 2000 };
-            // A few come while they are taken.
-            let taken = (0..burst + 5000).take_while(|_| admission.throttled(route).is_none()).count();
-            assert!((burst..burst + 5000).contains(&taken), "{route:?}: {taken}");
+        assert_eq!(admission.throttles.len(), routes.len());
+        for (route, bucket) in admission.throttles {
+            let bucket = bucket.into_inner().unwrap();
+            let rate = if route.path.ends_with("/signup") { 500.0 } else { 1000.0 };
+            assert_eq!(bucket.throttle, Throttle { rate, burst: 2.0 * rate }, "{route:?}");
+            assert_eq!(bucket.tokens, bucket.throttle.burst, "{route:?}");
         }
     }
 }
