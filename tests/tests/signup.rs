@@ -297,11 +297,12 @@ async fn many_different_simultaneous_sign_ups_are_all_stored_and_counted() {
     // Of so many at once a slow machine may answer one 500 or 503: then it is sent again, as the guide says.
     let register = async |(number, body): (usize, &Value)| {
         let once = format!("sign-up-{number}");
-        for _ in 0..10 {
+        for attempt in 0..20 {
             let answer = app.sign_up_once(&key, &once, body).await;
             if ![500, 503].contains(&answer.status) {
                 return answer;
             }
+            tokio::time::sleep(std::time::Duration::from_millis(100 * attempt)).await;
         }
         panic!("{once} fails again and again")
     };
