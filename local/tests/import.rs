@@ -416,7 +416,7 @@ fn interrupt(
 
 /// Begins anew where an import ended before it was interrupted, as it may on a machine that stalls.
 fn until_interrupted<T>(begin: impl Fn() -> Option<T>) -> T {
-    (0..10).find_map(|_| begin()).expect("imports end before they are interrupted")
+    (0..10).find_map(|_| begin()).unwrap_or_else(|| panic!("imports end before they are interrupted"))
 }
 
 fn records(place: &Place) -> u64 {
