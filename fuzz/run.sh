@@ -3,7 +3,8 @@
 #     fuzz/run.sh [SECONDS_PER_TARGET [TARGET…]]
 # Needs cargo-fuzz (`cargo install cargo-fuzz --locked`), a C++ compiler and Python; a stable toolchain will do.
 # Seeds are made anew, in a directory of their own; FUZZ_CORPUS=DIRECTORY keeps what the fuzzer adds to them. A
-# finding's input is left in fuzz/artifacts, and makes the exit status 1.
+# finding's input is left in fuzz/artifacts, and makes the exit status 1. FUZZ_RUNS=COUNT runs each target as many times
+# in place of for some seconds: the same inputs on a slow machine as on a fast one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}
@@ -26,7 +27,9 @@ echo "built in $((SECONDS - begin)) s"
 
 failed=0
 for target in "${targets[@]}"; do
-  options=(-seed=1 -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1)
+  until=-max_total_time=$seconds
+  if [ -n "${FUZZ_RUNS:-}" ]; then until=-runs=$FUZZ_RUNS; fi
+  options=(-seed=1 "$until" -max_len=4096 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1)
   if [ -f "fuzz/dictionaries/$target" ]; then options+=(-dict="fuzz/dictionaries/$target"); fi
   status=0
   cargo fuzz run --sanitizer none "$target" "$corpus/$target" -- "${options[@]}" \

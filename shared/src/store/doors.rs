@@ -47,8 +47,11 @@ pub fn batch(answer: &[u8]) -> Read<(Vec<PlacedLead>, Vec<String>)> {
     Some(read.map(|Batch { leads, left }| (leads, left)))
 }
 
+/// An item with its table.
+pub type InTable = (String, Item);
+
 /// `BatchGetItem`'s answer of items with their tables, and the tables that are left.
-pub fn mixed(answer: &[u8]) -> Read<(Vec<(String, Item)>, Vec<String>)> {
+pub fn mixed(answer: &[u8]) -> Read<(Vec<InTable>, Vec<String>)> {
     let read = batch::Mixed::read(answer).ok()?;
     Some(read.map(|batch::Mixed { items, left }| (items, left)))
 }
