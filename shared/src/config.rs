@@ -318,6 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn an_attempts_time_is_in_milliseconds() {
+        let read = |value| {
+            let pairs: Vec<_> = FULL.into_iter().chain([("DYNAMODB_ATTEMPT_TIMEOUT", value)]).collect();
+            Config::from_lookup(lookup(&pairs))
+                .map(|config| config.attempt_timeout)
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(" 1500 "), Ok(Some(Duration::from_millis(1500))));
+        for wrong in ["0", "-1", "1.5", "1 s"] {
+            let error =
+                "environment variable DYNAMODB_ATTEMPT_TIMEOUT must be a number of milliseconds, at least 1";
+            assert_eq!(read(wrong), Err(error.into()), "{wrong}");
+        }
+    }
+
+    #[test]
     fn origins_have_a_scheme_and_a_host_and_no_path() {
         assert_eq!(origins("").unwrap(), Vec::<String>::new());
         assert_eq!(
