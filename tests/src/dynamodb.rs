@@ -1,4 +1,4 @@
-//! The DynamoDB of a test: an embedded engine of its own, or, where [`VARIABLE`] names another
+//! The DynamoDB of a test: an embedded engine of its own, or, where `WBCS_TEST_DYNAMODB` names another
 //! DynamoDB by its URL, a database of its own in that one (`tests/dynamodb/run.py`).
 
 use bytes::Bytes;
