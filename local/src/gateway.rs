@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
@@ -44,6 +44,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A body of more is not read for that.
 const REFUSAL_BODY_MAX: usize = 64 * 1024;
+
+/// What is read, and dropped, of a body that is too large.
+const DRAINED_MAX: usize = 2 * BODY_MAX;
+/// A client that sends nothing for this long has no more to send, or waits for the answer.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -130,12 +135,18 @@ impl Gateway {
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         let request_id = uuid::Uuid::new_v4().to_string();
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let mut held = self.admission.held();
-        let read = match admit(&mut parts, &body, peer) {
-            Ok(()) => self.read(body, &mut held).await,
+        let admitted = admit(&mut parts, &body, peer);
+        // Who asks before sending hears the answer without having sent.
+        let is_sent = admitted.is_ok() || !parts.headers.contains_key(EXPECT);
+        let read = match admitted {
+            Ok(()) => self.read(&mut body, &mut held).await,
             Err(status) => Err(status),
         };
+        if is_sent && read == Err(StatusCode::PAYLOAD_TOO_LARGE) {
+            let _ = tokio::time::timeout(self.timeouts.body, drain(&mut body)).await;
+        }
         let is_read = read.is_ok();
         let mut answer = match read {
             Ok(body) => self.pass_on(&parts, &body, held, peer, &request_id).await,
@@ -151,7 +162,7 @@ impl Gateway {
     }
 
     /// Reads a body whole.
-    async fn read(&self, body: Incoming, held: &mut Held) -> Result<Bytes, StatusCode> {
+    async fn read(&self, body: &mut Incoming, held: &mut Held) -> Result<Bytes, StatusCode> {
         let body = Limited::new(held.metered(body), BODY_MAX);
         match tokio::time::timeout(self.timeouts.body, body.collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -239,6 +250,16 @@ fn admit(parts: &mut Parts, body: &Incoming, peer: SocketAddr) -> Result<(), Sta
     parts.headers.insert(X_FORWARDED_PORT, value(port.to_string().as_bytes())?);
     parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     Ok(())
+}
+
+/// Reads on in a body that is too large, so that a client that writes first and reads then gets the answer: a connection
+/// that is closed under its hands would take that along. Not for long, and not for what never comes.
+async fn drain(body: &mut Incoming) {
+    let mut left = DRAINED_MAX;
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(DRAIN_IDLE, body.frame()).await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
 }
 
 /// The decoded parameters, where the path is one of the route's.
