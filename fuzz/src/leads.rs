@@ -64,10 +64,15 @@ pub fn run(body: &[u8]) {
     if let Some(text) = &query.cursor {
         assert_eq!(open(&search, text), None, "an invented cursor");
     }
-    let key = String::from_utf8_lossy(&body[..body.len().min(90)]);
+    let id = String::from_utf8_lossy(&body[..body.len().min(90)]);
     let position = body.len() as u64 * 7919;
+    // Where no list has a place, none begins.
+    if !id.contains('#') {
+        assert_eq!(open(&search, &seal(&search, position, &id)), None);
+    }
+    let key = format!("1700000000000#{id}");
     let text = seal(&search, position, &key);
-    assert_eq!(open(&search, &text), Some((position, key.into_owned())));
+    assert_eq!(open(&search, &text), Some((position, key)));
     assert_eq!(open(&fingerprint("another", &query), &text), None);
     let mut damaged = text.into_bytes();
     let at = body.iter().map(|byte| usize::from(*byte)).sum::<usize>() % damaged.len();
