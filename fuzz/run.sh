@@ -2,9 +2,11 @@
 # Runs every fuzz target for some seconds (20 unless the first argument says otherwise), or those named behind it:
 #     fuzz/run.sh [SECONDS_PER_TARGET [TARGET…]]
 # Needs cargo-fuzz (`cargo install cargo-fuzz --locked`), a C++ compiler and Python; a stable toolchain will do.
-# Seeds are made anew, in a directory of their own; FUZZ_CORPUS=DIRECTORY keeps what the fuzzer adds to them. A
-# finding's input is left in fuzz/artifacts, and makes the exit status 1. FUZZ_RUNS=COUNT runs each target as many times
-# in place of for some seconds: the same inputs on a slow machine as on a fast one.
+# Seeds are made anew, in a directory of their own; FUZZ_CORPUS=DIRECTORY keeps what the fuzzer adds to them, and
+# FUZZ_SEED=NUMBER begins another way. A finding is printed with its input (base64), which is left in fuzz/artifacts,
+# and makes the exit status 1.
+# FUZZ_MUTATED=COUNT does not search: each target gets its seeds and COUNT mutations of them, the same ones wherever
+# it runs, so that a change which passed here passes there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-20}
@@ -19,7 +21,7 @@ export RUSTC_BOOTSTRAP=1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 corpus=${FUZZ_CORPUS:-$work/corpus}
-python3 fuzz/seeds.py "$corpus"
+python3 fuzz/seeds.py "$corpus" "${FUZZ_MUTATED:-0}"
 
 begin=$SECONDS
 cargo fuzz build --sanitizer none
@@ -28,8 +30,8 @@ echo "built in $((SECONDS - begin)) s"
 failed=0
 for target in "${targets[@]}"; do
   until=-max_total_time=$seconds
-  if [ -n "${FUZZ_RUNS:-}" ]; then until=-runs=$FUZZ_RUNS; fi
-  options=(-seed=1 "$until" -max_len=4096 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1)
+  if [ -n "${FUZZ_MUTATED:-}" ]; then until=-runs=0; fi
+  options=("-seed=${FUZZ_SEED:-1}" "$until" -max_len=4096 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1)
   if [ -f "fuzz/dictionaries/$target" ]; then options+=(-dict="fuzz/dictionaries/$target"); fi
   status=0
   cargo fuzz run --sanitizer none "$target" "$corpus/$target" -- "${options[@]}" \
@@ -41,7 +43,8 @@ for target in "${targets[@]}"; do
     printf '%-8s %9s executions, %s, %s inputs, no finding\n' "$target" "$executions" "$covered" "$inputs"
   else
     printf '%-8s %9s executions, %s: A FINDING\n' "$target" "$executions" "$covered"
-    tail -40 "$work/$target.log"
+    grep -aA4 'panicked at\|^==.*ERROR' "$work/$target.log" | grep -av '^ *[0-9]*: \|^ *at ' || true
+    grep -a '^Base64: ' "$work/$target.log" || tail -40 "$work/$target.log"
     failed=1
   fi
 done

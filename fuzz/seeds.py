@@ -1,8 +1,10 @@
 """Writes the seeds of every fuzz target: the checked-in events, the inputs of the crates' own tests, and some texts
-by hand. `seeds.py DIRECTORY` makes DIRECTORY/TARGET/NUMBER."""
+by hand. `seeds.py DIRECTORY` makes DIRECTORY/TARGET/NUMBER; `seeds.py DIRECTORY COUNT` makes COUNT more of each target by
+mutation, always the same ones."""
 
 import json
 import pathlib
+import random
 import re
 import sys
 import zlib
@@ -18,8 +20,8 @@ FUNCTIONS = [
 PICKED = 100
 
 
-def token(random):
-    body = f"wbcs_{random}"
+def token(letters):
+    body = f"wbcs_{letters}"
     rest, digits = zlib.crc32(body.encode()), ""
     for _ in range(6):
         rest, digit = divmod(rest, 62)
@@ -117,7 +119,7 @@ def seeds():
     }
     choices = {"admin": 7, "texts": 12, "answers": 9}
     for target, paths in json_of.items():
-        for text in {text for path in paths for text in rust_strings(path)}:
+        for text in dict.fromkeys(text for path in paths for text in rust_strings(path)):
             is_json = text.lstrip()[:1] in ("{", "[")
             if target == "texts" and len(text) < 80:
                 bodies[target] += [bytes([kind]) + text.encode() for kind in (5, 6, 7)]
@@ -195,12 +197,77 @@ def seeds():
     return bodies
 
 
+LONGEST = 4096
+NUMBERS = [b"0", b"-1", b"1e0", b"1.5", b"255", b"256", b"4294967296", b"9007199254740993", b"18446744073709551616"]
+TEXTS = ["\0", "\r\n", " ", "\u00a0", "\u200b", "\ufe05", "\ufeff", "\uff20", "\u0130", "\u03c2", "\U0001f600", "\ud800"]
+
+
+def words(target):
+    """A target's dictionary, and what every text may have in it."""
+    path = ROOT / "fuzz/dictionaries" / target
+    found = [entry[1:-1] for entry in path.read_text().splitlines() if entry.startswith('"')]
+    escaped = re.compile(rb"\\(x[0-9a-f]{2}|.)")
+
+    def plain(match):
+        return bytes([int(match[1][1:], 16)]) if len(match[1]) == 3 else match[1]
+
+    return [escaped.sub(plain, word.encode()) for word in found] + [text.encode(errors="surrogatepass") for text in TEXTS]
+
+
+def mutated(target, seeds, count):
+    """Seeds with one to six changes each."""
+    source = random.Random(target)
+    dictionary = words(target)
+
+    def below(limit):
+        # The one method whose sequence Python promises not to change.
+        return int(source.random() * limit)
+
+    def place(data):
+        return below(len(data) + 1)
+
+    def change(data):
+        at, to = sorted((place(data), place(data)))
+        near = at + below(9)
+        kind = below(9)
+        if kind == 0 and data:
+            at = below(len(data))
+            return data[:at] + bytes([data[at] ^ 1 << below(8)]) + data[at + 1:]
+        if kind == 1:
+            return data[:at] + bytes([below(256)]) + data[at + 1:]
+        if kind == 2:
+            return data[:at] + data[near:]
+        if kind == 3:
+            return data[:to] + data[at:to] + data[to:]
+        if kind == 4:
+            other = seeds[below(len(seeds))]
+            return data[:at] + other[place(other):]
+        if kind == 5:
+            numbers = list(re.finditer(rb"-?\d+", data))
+            if numbers:
+                found = numbers[below(len(numbers))]
+                return data[:found.start()] + NUMBERS[below(len(NUMBERS))] + data[found.end():]
+        if kind == 6:
+            other = seeds[below(len(seeds))]
+            begin, end = sorted((place(other), place(other)))
+            return data[:at] + other[begin:end] + data[at:]
+        return data[:at] + dictionary[below(len(dictionary))] + data[at if kind == 7 else near:]
+
+    for _ in range(count):
+        data = seeds[below(len(seeds))]
+        for _ in range(1 + below(6)):
+            data = change(data)
+        yield data[:LONGEST]
+
+
 def main():
     directory = pathlib.Path(sys.argv[1])
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     for target, found in seeds().items():
         (directory / target).mkdir(parents=True, exist_ok=True)
-        for number, seed in enumerate(dict.fromkeys(found)):
-            (directory / target / f"{number:04}").write_bytes(seed)
+        found = list(dict.fromkeys(found))
+        for number, seed in enumerate(found + list(mutated(target, found, count))):
+            (directory / target / f"{number:06}").write_bytes(seed)
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ fn plain_date(text: &str) -> Option<Option<i64>> {
             None => (time, "Z"),
         };
         if zone != "Z" {
-            let parts = numbers(&zone[1..], &[2, 2], ':')?;
+            let parts = numbers(zone.strip_prefix(['+', '-'])?, &[2, 2], ':')?;
             // Offsets of more hours than a day has are none, and of which exactly is the library's to say.
             if parts[0] > 14 || parts[1] > 59 {
                 return None;
