@@ -3,6 +3,8 @@
 // The lint lets tests unwrap, but not the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod items;
+
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use items::{delete, get, key, n, pk, pk_sk, put, s};
 use local::check::{Report, check};
 use local::{Options, Stack, demo};
 use shared::model::{Bucket, BucketId, Client, ClientId, Email, SignUp, Timestamp, TokenId, Whitelist};
@@ -47,39 +50,6 @@ async fn stack() -> (Stack, TempDir) {
     assert_eq!(stack.store.register(&large, Some(&key)).await.unwrap(), Registered::Created);
     assert_eq!(stack.store.register(&alone, None).await.unwrap(), Registered::Created);
     (stack, directory)
-}
-
-fn s(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn n(number: i64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-/// A key of one or two attributes.
-fn key<const N: usize>(parts: [(&str, &str); N]) -> Item {
-    parts.into_iter().map(|(name, text)| (name.to_owned(), s(text))).collect()
-}
-
-fn pk(pk: &str) -> Item {
-    key([("pk", pk)])
-}
-
-fn pk_sk(pk: &str, sk: &str) -> Item {
-    key([("pk", pk), ("sk", sk)])
-}
-
-async fn put(store: &Store, table: &str, item: Item) {
-    store.sdk().put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
-}
-
-async fn get(store: &Store, table: &str, key: &Item) -> Option<Item> {
-    store.sdk().get_item().table_name(table).set_key(Some(key.clone())).send().await.unwrap().item
-}
-
-async fn delete(store: &Store, table: &str, key: &Item) {
-    store.sdk().delete_item().table_name(table).set_key(Some(key.clone())).send().await.unwrap();
 }
 
 /// What is reported of the store, a line a problem.

@@ -4,6 +4,7 @@
 // The lint lets tests unwrap, but not the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod items;
 mod program;
 
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -13,8 +14,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use items::{delete, get, key, n, pk, pk_sk, put, s};
 use local::check::{Repaired, check, repair};
 use local::{Options, Stack, demo};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
 use shared::model::{
     Bucket, BucketId, Client, ClientId, Email, NewToken, RoleId, SignUp, Timestamp, TokenId, Whitelist,
 };
@@ -36,54 +40,21 @@ const AFFILIATES: [&str; 3] = ["aff one", "aff-two", "aff-3"];
 const SOURCES: [&str; 3] = ["src a", "src-b", "c"];
 const STATUSES: [&str; 5] = ["new", "active", "no answer", "sold # 1", "ü"];
 
-/// Numbers that are the same in each run (xorshift).
-struct Rng(u64);
+/// Numbers that are the same in each run.
+struct Rng(StdRng);
 
 impl Rng {
+    fn new(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
     fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
+        self.0.random_range(..limit)
     }
 
     fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[self.below(all.len())]
     }
-}
-
-fn s(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn n(number: i64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-fn key<const N: usize>(parts: [(&str, &str); N]) -> Item {
-    parts.into_iter().map(|(name, text)| (name.to_owned(), s(text))).collect()
-}
-
-fn pk(pk: &str) -> Item {
-    key([("pk", pk)])
-}
-
-fn pk_sk(pk: &str, sk: &str) -> Item {
-    key([("pk", pk), ("sk", sk)])
-}
-
-async fn get(store: &Store, table: &str, key: &Item) -> Option<Item> {
-    store.sdk().get_item().table_name(table).set_key(Some(key.clone())).send().await.unwrap().item
-}
-
-async fn put(store: &Store, table: &str, item: Item) {
-    store.sdk().put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
-}
-
-async fn delete(store: &Store, table: &str, key: &Item) {
-    let deleted = store.sdk().delete_item().table_name(table).set_key(Some(key.clone()));
-    let deleted = deleted.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld).send().await.unwrap();
-    assert!(deleted.attributes.is_some(), "nothing was damaged: {key:?}");
 }
 
 /// Sets an attribute, or takes it away.
@@ -161,7 +132,7 @@ async fn stack() -> (Stack, TempDir) {
 }
 
 async fn fill(store: &Store) {
-    let rng = &mut Rng(0x5eed);
+    let rng = &mut Rng::new(0x5eed);
     let buckets = buckets();
     let gone = bucket("gone", AFFILIATES[0], &["z"]);
     for bucket in buckets.iter().chain([&gone]) {
@@ -490,7 +461,7 @@ async fn every_kind_of_damage_is_repaired_to_what_was_there_before() {
     let (stack, _directory) = stack().await;
     let store = &stack.store;
     let before = content(store).await;
-    let rng = &mut Rng(1);
+    let rng = &mut Rng::new(1);
     // A few at a time, each of another client.
     for first in 0..6 {
         let kinds: Vec<_> = (first..KINDS).step_by(6).collect();
@@ -510,7 +481,7 @@ async fn much_damage_at_once_is_repaired_to_what_was_there_before() {
     let (stack, _directory) = stack().await;
     let store = &stack.store;
     let before = content(store).await;
-    let rng = &mut Rng(77);
+    let rng = &mut Rng::new(77);
     for at in 0..CLIENTS / 2 {
         // Of the places that are few, each is damaged once.
         let kind = if at < KINDS { at } else { rng.below(25) };
@@ -532,7 +503,7 @@ async fn what_a_client_leaves_behind_who_is_gone_is_taken_away() {
     let (stack, _directory) = stack().await;
     let store = &stack.store;
     let before = content(store).await;
-    let (rng, buckets) = (&mut Rng(3), buckets());
+    let (rng, buckets) = (&mut Rng::new(3), buckets());
     let token = TokenId::parse(&"1".repeat(32)).unwrap();
     for number in CLIENTS..CLIENTS + 30 {
         let client = client(number, rng, &buckets);
@@ -657,7 +628,7 @@ async fn what_does_not_follow_from_anything_is_left_and_told() {
 async fn a_system_at_work_is_repaired_and_loses_nothing() {
     let (stack, _directory) = stack().await;
     let store = stack.store.clone();
-    let rng = &mut Rng(9);
+    let rng = &mut Rng::new(9);
     for at in 0..60 {
         damage(&store, if at < KINDS { at } else { rng.below(25) }, at * 3, rng).await;
     }
@@ -691,7 +662,7 @@ type Acknowledged = BTreeMap<ClientId, (Email, String, Option<BucketId>)>;
 
 /// Signs clients up, moves them and others, makes and deletes buckets; what was acknowledged of its own.
 async fn work(store: &Store, writer: usize, stop: &AtomicBool) -> Acknowledged {
-    let rng = &mut Rng(100 + writer as u64);
+    let rng = &mut Rng::new(100 + writer as u64);
     let mut acknowledged = Acknowledged::new();
     let all = buckets();
     for number in 0.. {
@@ -823,7 +794,7 @@ async fn a_repair_that_is_killed_leaves_nothing_worse_and_the_next_one_ends() {
     let store = &stack.store;
     let before = content(store).await;
     for kill in 0..2 {
-        let rng = &mut Rng(500 + kill as u64);
+        let rng = &mut Rng::new(500 + kill as u64);
         for at in 0..50 {
             damage(store, if at < KINDS { at } else { rng.below(25) }, at * 3 + kill, rng).await;
         }

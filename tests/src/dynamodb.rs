@@ -1,23 +1,20 @@
 //! The DynamoDB of a test: an embedded engine of its own, or, where `WBCS_TEST_DYNAMODB` names another
 //! DynamoDB by its URL, a database of its own in that one (`tests/dynamodb/run.py`).
 
+use crate::server::Server;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use local::engine::Engine;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 /// The URL of an emulator that keeps a database for each access key or region; it must not check
 /// signatures.
@@ -28,11 +25,11 @@ const VARIABLE: &str = "WBCS_TEST_DYNAMODB";
 pub struct Dynamodb {
     /// Where it answers.
     pub address: SocketAddr,
-    server: Server,
+    kind: Kind,
 }
 
 #[derive(Debug)]
-enum Server {
+enum Kind {
     Embedded(Box<Engine>),
     Other(Relay),
 }
@@ -41,10 +38,10 @@ impl Dynamodb {
     /// Starts an embedded engine in memory, or reaches the other DynamoDB.
     pub async fn start() -> Self {
         match Relay::start().await {
-            Some(relay) => Self { address: relay.address, server: Server::Other(relay) },
+            Some(relay) => Self { address: relay.server.address, kind: Kind::Other(relay) },
             None => {
                 let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-                Self { address: engine.address, server: Server::Embedded(Box::new(engine)) }
+                Self { address: engine.address, kind: Kind::Embedded(Box::new(engine)) }
             }
         }
     }
@@ -54,17 +51,17 @@ impl Dynamodb {
     /// # Panics
     /// It is another DynamoDB: a test that needs the engine itself asks for its [`Difference`] first.
     pub fn engine(&self) -> &Engine {
-        match &self.server {
-            Server::Embedded(engine) => engine,
-            Server::Other(_) => panic!("the DynamoDB of this run is none that is embedded"),
+        match &self.kind {
+            Kind::Embedded(engine) => engine,
+            Kind::Other(_) => panic!("the DynamoDB of this run is none that is embedded"),
         }
     }
 
     /// Ends it.
     pub async fn stop(self) {
-        match self.server {
-            Server::Embedded(engine) => engine.stop().await,
-            Server::Other(relay) => drop(relay),
+        match self.kind {
+            Kind::Embedded(engine) => engine.stop().await,
+            Kind::Other(relay) => drop(relay),
         }
     }
 }
@@ -73,40 +70,24 @@ impl Dynamodb {
 /// the caller's are.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    pub(crate) address: SocketAddr,
-    server: JoinHandle<()>,
+    pub(crate) server: Server,
 }
 
 impl Relay {
     /// `None` where tests use embedded engines.
     pub(crate) async fn start() -> Option<Self> {
         let url = other()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let target = Target {
             url: url.trim_end_matches('/').to_owned(),
             // Its keys are random.
             name: format!("test{:016x}", RandomState::new().build_hasher().finish()),
             client: Client::builder(TokioExecutor::new()).build_http(),
         };
-        let server = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let _ = socket.set_nodelay(true);
-                let target = target.clone();
-                let service = service_fn(move |request| {
-                    let target = target.clone();
-                    async move { Ok::<_, Infallible>(target.pass(request).await.unwrap_or_else(bad_gateway)) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-            }
+        let server = Server::start(move |request| {
+            let target = target.clone();
+            async move { Ok::<_, Infallible>(target.pass(request).await.unwrap_or_else(bad_gateway)) }
         });
-        Some(Self { address, server })
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.server.abort();
+        Some(Self { server: server.await })
     }
 }
 

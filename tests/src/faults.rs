@@ -2,28 +2,25 @@
 //! and of the way to it. Which calls a seed picks depends on the order of their arrival.
 
 use crate::proxy::{conflict, failure, lock, operation};
+use crate::server::Server;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::response;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 /// How long a call or its answer is held up: longer than a deployed function waits before it sends it again.
 pub const STALL: Duration = Duration::from_secs(2);
@@ -76,9 +73,8 @@ pub const AS_DEPLOYED: (&str, &str) = ("DYNAMODB_ATTEMPT_TIMEOUT", "1500");
 /// The proxy; calm until told otherwise.
 #[derive(Debug)]
 pub struct Faults {
-    address: SocketAddr,
     state: Arc<State>,
-    server: JoinHandle<()>,
+    server: Server,
 }
 
 #[derive(Debug)]
@@ -102,8 +98,6 @@ pub struct Met {
 impl Faults {
     /// Starts the proxy on a free port in front of the DynamoDB at this address.
     pub async fn start(dynamodb: SocketAddr, seed: u64) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             dynamodb,
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -111,13 +105,18 @@ impl Faults {
             share: Mutex::default(),
             met: Mutex::default(),
         });
-        let server = tokio::spawn(serve(listener, state.clone()));
-        Self { address, state, server }
+        let passing = state.clone();
+        let server = Server::start(move |request| {
+            // Its own task: a call that DynamoDB got is done, also when the caller has hung up.
+            let passing = tokio::spawn(passing.clone().pass(request));
+            async move { passing.await.map_err(io::Error::other)? }
+        });
+        Self { state, server: server.await }
     }
 
     /// URL to reach DynamoDB by, through the proxy.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Lets this share of the calls go wrong from now on.
@@ -128,25 +127,6 @@ impl Faults {
     /// What calls met until now.
     pub fn met(&self) -> Met {
         lock(&self.state.met).clone()
-    }
-}
-
-impl Drop for Faults {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    while let Ok((socket, _)) = listener.accept().await {
-        let _ = socket.set_nodelay(true);
-        let state = state.clone();
-        let service = service_fn(move |request| {
-            // Its own task: a call that DynamoDB got is done, also when the caller has hung up.
-            let passing = tokio::spawn(state.clone().pass(request));
-            async move { passing.await.map_err(io::Error::other)? }
-        });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
     }
 }
 

@@ -5,6 +5,7 @@ pub mod dynamodb;
 pub mod faults;
 pub mod proxy;
 pub mod raw;
+mod server;
 pub mod ses;
 pub mod sessions;
 
@@ -211,7 +212,7 @@ impl TestApp {
     async fn start_with(mut options: Options, directory: TempDir) -> Self {
         let relay = if options.dynamodb_endpoint.is_none() { Relay::start().await } else { None };
         if let Some(relay) = &relay {
-            options.dynamodb_endpoint = Some(format!("http://{}", relay.address));
+            options.dynamodb_endpoint = Some(relay.server.url());
         }
         let stack = Stack::start(&options).await.unwrap();
         // Tests look at records whose time they have set to be over.

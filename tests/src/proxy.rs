@@ -9,26 +9,23 @@
 //! ends with it has *n* members. A machine that stalls for longer than the window can split a
 //! round in two, and never joins two: the least of several measurements is the true one.
 
+use crate::server::Server;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
 
 /// How long nothing may happen before a round counts as complete, unless [`Proxy::set_quiet`] says
 /// otherwise.
@@ -44,9 +41,8 @@ const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactW
 /// The proxy; it passes calls on without delay except while it measures.
 #[derive(Debug)]
 pub struct Proxy {
-    address: SocketAddr,
     state: Arc<State>,
-    server: JoinHandle<()>,
+    server: Server,
 }
 
 /// One call, as it went over the wire.
@@ -107,8 +103,6 @@ impl Measured {
 impl Proxy {
     /// Starts a proxy on a free port in front of the DynamoDB at this address.
     pub async fn start(dynamodb: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             dynamodb,
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -126,13 +120,18 @@ impl Proxy {
             lost: Mutex::default(),
             counted: Mutex::default(),
         });
-        let server = tokio::spawn(serve(listener, state.clone()));
-        Self { address, state, server }
+        let passing = state.clone();
+        let server = Server::start(move |request| {
+            // Its own task, so that a call is accounted for to its end when the caller hangs up.
+            let passing = tokio::spawn(passing.clone().pass(request));
+            async move { Ok::<_, Infallible>(passing.await.unwrap_or_else(|_| bad_gateway())) }
+        });
+        Self { state, server: server.await }
     }
 
     /// URL to reach DynamoDB by, through the proxy.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Measures all calls that are made until the future is done; no other requests may be under
@@ -267,25 +266,6 @@ pub enum Fault {
     WrittenThenConflict,
     /// It is written, and what arrives is DynamoDB's own 500.
     WrittenThenServerError,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    while let Ok((socket, _)) = listener.accept().await {
-        let _ = socket.set_nodelay(true);
-        let state = state.clone();
-        let service = service_fn(move |request| {
-            // Its own task, so that a call is accounted for to its end when the caller hangs up.
-            let passing = tokio::spawn(state.clone().pass(request));
-            async move { Ok::<_, Infallible>(passing.await.unwrap_or_else(|_| bad_gateway())) }
-        });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-    }
 }
 
 fn bad_gateway() -> Response<Full<Bytes>> {

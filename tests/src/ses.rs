@@ -1,27 +1,21 @@
 //! An SES (API v2) that answers as it is told, for what a real one can't be made to do: faults at the
 //! wire. The real protocol is tried against an emulator by `tests/aws/registration_email.py`.
 
+use crate::server::Server;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 /// A running SES.
 #[derive(Debug)]
 pub struct Ses {
-    address: SocketAddr,
     state: Arc<State>,
-    server: JoinHandle<()>,
+    server: Server,
 }
 
 /// What it answers.
@@ -63,27 +57,19 @@ impl std::fmt::Debug for State {
 impl Ses {
     /// Starts one on a free port; it takes every email.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             judge: Mutex::new(Box::new(|_| Verdict::Taken)),
             taken: Mutex::default(),
             calls: Mutex::default(),
         });
         let serving = state.clone();
-        let server = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let state = serving.clone();
-                let service = service_fn(move |request| state.clone().answer(request));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-            }
-        });
-        Self { address, state, server }
+        let server = Server::start(move |request| serving.clone().answer(request)).await;
+        Self { state, server }
     }
 
     /// Its address, as `AWS_ENDPOINT_URL_SESV2` has it.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Decides from now on, by the address that an email goes to.
@@ -104,12 +90,6 @@ impl Ses {
     /// How many calls it had.
     pub fn calls(&self) -> usize {
         *lock(&self.state.calls)
-    }
-}
-
-impl Drop for Ses {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 

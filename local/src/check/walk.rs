@@ -869,6 +869,7 @@ impl<'a> Walk<'a> {
                 let required = [("id", Form::Text), ("expiresAt", Form::Number)];
                 let required: Vec<_> = required.into_iter().chain(own).collect();
                 let optional: &[_] = match kind {
+                    Kind::Link => &[("usedAt", Form::Number)],
                     Kind::Email => {
                         &[("claimedUntil", Form::Number), ("sentAt", Form::Number), ("refused", Form::Text)]
                     }

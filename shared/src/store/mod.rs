@@ -185,7 +185,8 @@ struct Calls {
     leads: Action<leads::Batch>,
     page: Action<leads::Rows>,
     slots: Action<Queried<leads::Slots>>,
-    put: Action<()>,
+    /// Of an item that is not there; where it is, nothing is done.
+    put_new: Action<()>,
 }
 
 impl Calls {
@@ -200,7 +201,7 @@ impl Calls {
             leads: Action::new(line, "BatchGetItem", leads::Batch::read),
             page: Action::new(line, "Query", leads::Rows::read),
             slots: Action::new(line, "Query", leads::Slots::read),
-            put: Action::new(line, "PutItem", wire::done),
+            put_new: Action::with_outcomes(line, "PutItem", wire::done, wire::condition_failed),
         }
     }
 }

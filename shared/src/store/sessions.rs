@@ -9,7 +9,10 @@ use super::{Store, StoreError, keys};
 use crate::config::TradersRoom;
 use crate::model::{ClientId, Timestamp};
 use crate::secret::SecretDigest;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+
+/// When a link was used up, in epoch seconds; of one that was not, there is none.
+const USED_AT: &str = "usedAt";
 
 /// A link that is to be stored.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,12 @@ pub struct Session {
     ends_at: i64,
 }
 
+/// A link that works.
+struct LinkRecord {
+    client_id: ClientId,
+    expires_at: i64,
+}
+
 impl NewLink {
     /// The record, valid from now on.
     pub(super) fn item(&self, client: &ClientId) -> Item {
@@ -70,14 +79,19 @@ fn seconds(reader: &Reader<'_>, name: &str) -> Result<i64, StoreError> {
 }
 
 impl Store {
-    /// Stores another link of a client.
+    /// Stores another link of a client, unless it is there: links are random, so that one is of an earlier attempt of
+    /// this call. An attempt that arrives when the link was used up changes nothing.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
     pub async fn create_link(&self, link: &NewLink, client: &ClientId) -> Result<(), StoreError> {
         let item = link.item(client);
-        let request = PutItem { table_name: &self.tables.expiring, item: Attributes(&item) };
-        self.calls.put.call("create link", &request).await
+        let request = PutItem {
+            table_name: &self.tables.expiring,
+            item: Attributes(&item),
+            condition_expression: "attribute_not_exists(pk)",
+        };
+        self.calls.put_new.call("create link", &request).await
     }
 
     /// The client whose link this is, where it is valid; strongly consistent.
@@ -85,8 +99,20 @@ impl Store {
     /// # Errors
     /// DynamoDB failed after all retries, or the item is malformed.
     pub async fn link(&self, link: &SecretDigest) -> Result<Option<ClientId>, StoreError> {
+        Ok(self.unused(link).await?.map(|record| record.client_id))
+    }
+
+    /// A link's record, where it is valid; strongly consistent.
+    async fn unused(&self, link: &SecretDigest) -> Result<Option<LinkRecord>, StoreError> {
         let Some(found) = self.expiring("link", keys::link(link)).await? else { return Ok(None) };
-        Ok(Some(ClientId::new(Reader::new("link", &found).text("id")?)))
+        if found.contains_key(USED_AT) {
+            return Ok(None);
+        }
+        let reader = Reader::new("link", &found);
+        Ok(Some(LinkRecord {
+            client_id: ClientId::new(reader.text("id")?),
+            expires_at: seconds(&reader, "expiresAt")?,
+        }))
     }
 
     /// Uses a link up and begins the session, both or neither; `None` where the link is not valid
@@ -100,13 +126,22 @@ impl Store {
         link: &SecretDigest,
         session: &NewSession,
     ) -> Result<Option<ClientId>, StoreError> {
-        let Some(client) = self.link(link).await? else { return Ok(None) };
+        let Some(LinkRecord { client_id: client, expires_at }) = self.unused(link).await? else {
+            return Ok(None);
+        };
         let unbuilt = |_| StoreError::new("use link", "request could not be built");
         let now = now();
-        let delete = Delete::builder()
+        // Not deleted: a late attempt to store it would bring it back.
+        let used = item([
+            ("pk", s(keys::link(link))),
+            ("id", s(client.as_str())),
+            ("expiresAt", n(expires_at)),
+            (USED_AT, n(now)),
+        ]);
+        let used = Put::builder()
             .table_name(&self.tables.expiring)
-            .key("pk", s(keys::link(link)))
-            .condition_expression("expiresAt > :now")
+            .set_item(Some(used))
+            .condition_expression("expiresAt > :now AND attribute_not_exists(usedAt)")
             .expression_attribute_values(":now", n(now))
             .build()
             .map_err(unbuilt)?;
@@ -119,7 +154,7 @@ impl Store {
         ]);
         let put = Put::builder().table_name(&self.tables.expiring).set_item(Some(record));
         let writes = vec![
-            TransactWriteItem::builder().delete(delete).build(),
+            TransactWriteItem::builder().put(used).build(),
             TransactWriteItem::builder().put(put.build().map_err(unbuilt)?).build(),
         ];
         match self.transact("use link", writes).await? {

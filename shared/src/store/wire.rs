@@ -282,6 +282,12 @@ pub(super) struct UpdateItem<'a> {
 pub(super) struct PutItem<'a> {
     pub(super) table_name: &'a str,
     pub(super) item: Attributes<'a>,
+    pub(super) condition_expression: &'a str,
+}
+
+/// The outcome of a refusal because the condition does not hold.
+pub(super) fn condition_failed(body: &[u8]) -> Option<()> {
+    (refusal(body).code() == Some("ConditionalCheckFailedException")).then_some(())
 }
 
 /// Reads an answer that has nothing to tell but that it is one.
