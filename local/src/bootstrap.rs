@@ -77,7 +77,7 @@ impl Bootstrap {
         };
         // A token that nobody has seen must not stay valid.
         if let Err(error) = self.print(&token, &record, opened) {
-            store.delete_token(&record).await.context("the token could not be printed, nor deleted")?;
+            store.delete_token(&record, None).await.context("the token could not be printed, nor deleted")?;
             return Err(error).context("the token could not be printed and was deleted again");
         }
         Ok(())

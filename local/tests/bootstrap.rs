@@ -116,7 +116,7 @@ async fn add(directory: &Path, role: &str, expires_at: Option<Timestamp>) {
     let options = Options { memory: false, ..Options::in_memory(directory) };
     let stack = Stack::start(&options).await.unwrap();
     for own in stack.store.all_tokens().await.unwrap() {
-        stack.store.delete_token(&own).await.unwrap();
+        stack.store.delete_token(&own, None).await.unwrap();
     }
     let new = NewToken {
         name: "Added".into(),

@@ -338,7 +338,7 @@ fn buckets() -> Vec<Described> {
             )
             .refuses(404, "There is no such bucket.", &[NOT_FOUND]),
         operation("admin-buckets-stats", Get, "/api/admin/buckets/{bucketId}/stats", BUCKETS, &VIEW)
-            .about("Leads per day and per status", "For charts; from counters, so that a large bucket costs no more than a small one.")
+            .about("Leads per day and per status", "For charts; from counters, so that a large bucket costs no more than a small one. Of very many statuses the 1,000 most frequent are shown, or fewer where their names are long; `total` has all.")
             .query("from", "First day, ISO 8601; absent: the first that has leads.", date())
             .query("to", "Last day, ISO 8601; absent: the last that has leads.", date())
             .answers(
@@ -396,7 +396,16 @@ fn clients() -> Vec<Described> {
             .query("email", "The client of this email only.", formatted("", "email").description(None::<&str>))
             .query("status", "Clients of this status only.", filter())
             .answers(200, "A page of clients.", "ClientPage", &["cache-control"], &[("Clients", page(client_record()))])
-            .refuses(400, PARAMETERS, &[ApiError::bad_request("email must be a valid email address")]),
+            .refuses(
+                400,
+                PARAMETERS,
+                &[
+                    ApiError::bad_request("email must be a valid email address"),
+                    ApiError::bad_request(
+                        "The clients are in more than 1000 buckets: use bucketId, or an affiliateID with fewer",
+                    ),
+                ],
+            ),
         operation("admin-clients-get", Get, ONE, CLIENTS, &["clients:view"])
             .about("A client", "")
             .answers(200, "The client.", "Client", &["etag", "cache-control"], &[("A client", client_record())])

@@ -56,11 +56,17 @@ pub(crate) fn headers() -> Vec<(&'static str, Header)> {
                 1200,
             ),
         ),
-        ("x-next-offset", number("Where the next page begins; only when there is one.", 100)),
+        (
+            "x-next-offset",
+            number(
+                "Where the next page begins; only when there is one. Not on a page that ended empty after it had passed very many leads: go on with `x-next-cursor`.",
+                100,
+            ),
+        ),
         (
             "x-next-cursor",
             header(
-                "The same as a `cursor`; only when there is a next page.",
+                "The same as a `cursor`; only when there is a next page. With `filters.updatedDate` or `filters.status`, a page ends before its `limit`, or empty, where some 100,000 leads were passed.",
                 "MTAwOjE2MDk0NTkyMDAwMDA".into(),
             ),
         ),

@@ -155,6 +155,11 @@ pub fn check_if_match(request: &Request, version: &Version) -> Result<(), ApiErr
     }
 }
 
+/// Whether the request names the state of the record that it is based on.
+pub fn has_if_match(request: &Request) -> bool {
+    request.headers().contains_key(IF_MATCH)
+}
+
 /// 409: the record was changed by another request since it was read.
 pub fn outdated() -> ApiError {
     ApiError::Conflict("The record was changed by another request: read it again, then change it".into())

@@ -76,8 +76,8 @@ impl Presented {
 pub enum Authentication {
     /// It may be used from here and now.
     Accepted(Caller),
-    /// It may not; the id is there where the token exists.
-    Refused(Refusal, Option<TokenId>),
+    /// It may not.
+    Refused(Refusal, TokenId),
 }
 
 /// Whoever holds an accepted token.
@@ -127,7 +127,7 @@ impl Authenticator {
         presented: &Presented,
         address: Option<IpAddr>,
     ) -> Result<Authentication, StoreError> {
-        self.judge(self.store.token(&presented.digest), address).await
+        self.judge(presented, self.store.token(&presented.digest), address).await
     }
 
     /// As [`Authenticator::authenticate`], and reads the bucket in the same call.
@@ -146,7 +146,7 @@ impl Authenticator {
             found = bucket;
             Ok(token)
         };
-        Ok((self.judge(token, address).await?, found))
+        Ok((self.judge(presented, token, address).await?, found))
     }
 
     /// As [`Authenticator::authenticate`], and reads in the same call which bucket the source is assigned to.
@@ -166,7 +166,7 @@ impl Authenticator {
             found = bucket;
             Ok(token)
         };
-        Ok((self.judge(token, address).await?, found))
+        Ok((self.judge(presented, token, address).await?, found))
     }
 
     /// Reads the roles before the first request asks for them, over the connection that it will use then.
@@ -177,12 +177,13 @@ impl Authenticator {
 
     async fn judge(
         &self,
+        presented: &Presented,
         token: impl Future<Output = Result<Option<TokenRecord>, StoreError>>,
         address: Option<IpAddr>,
     ) -> Result<Authentication, StoreError> {
         let (token, roles) = futures_util::future::join(token, self.roles()).await;
         let Some(token) = token? else {
-            return Ok(Authentication::Refused(Refusal::Unknown, None));
+            return Ok(Authentication::Refused(Refusal::Unknown, presented.id.clone()));
         };
         let refusal = if token.expires_at.is_some_and(|expiry| expiry <= Timestamp::now()) {
             Some(Refusal::Expired)
@@ -192,7 +193,7 @@ impl Authenticator {
             None
         };
         if let Some(reason) = refusal {
-            return Ok(Authentication::Refused(reason, Some(token.id)));
+            return Ok(Authentication::Refused(reason, token.id));
         }
         let mut roles = roles?;
         if !roles.contains_key(&token.role_id) {

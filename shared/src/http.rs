@@ -254,7 +254,7 @@ impl Exchange {
                 Ok(caller)
             }
             Authentication::Refused(reason, id) => {
-                self.token_id = id;
+                self.token_id = Some(id);
                 Err(reason)
             }
         }
@@ -297,6 +297,8 @@ impl Exchange {
     /// response.
     pub fn end(self, outcome: Result<Answer, ApiError>) -> Response {
         match (&self.token_id, &outcome) {
+            // Of a token that is not there nothing is noted, but in the log.
+            (Some(_), Err(ApiError::Unauthorized(Refusal::Unknown))) => {}
             (Some(id), Err(ApiError::Unauthorized(reason))) => {
                 self.activity.refused(id, self.address, *reason);
             }

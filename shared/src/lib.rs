@@ -96,12 +96,23 @@ where
     let config = Config::from_env()?;
     let app = std::sync::Arc::new(App::new(&config));
     let warm_up = async {
-        // Whoever looks tokens up has the table of roles.
-        if !config.tables.roles.is_empty() {
-            let _ = tokio::time::timeout(WARM_UP_MAX, app.auth.warm_up()).await;
-        }
+        let _ = tokio::time::timeout(WARM_UP_MAX, app.auth.warm_up()).await;
     };
     run(function, config.log_level, warm_up, |request| handler(app.clone(), request))
+}
+
+/// As [`serve()`], of a function that is called without tokens, and may not read the roles.
+///
+/// # Errors
+/// As [`serve()`].
+pub fn serve_people<F, R>(function: &'static str, handler: F) -> Result<(), lambda_http::Error>
+where
+    F: Fn(std::sync::Arc<App>, lambda_http::Request) -> R,
+    R: Future<Output = http::Response> + Send,
+{
+    let config = Config::from_env()?;
+    let app = std::sync::Arc::new(App::new(&config));
+    run(function, config.log_level, async {}, |request| handler(app.clone(), request))
 }
 
 /// As [`serve()`], of a function that needs no state: it gets no client for DynamoDB, and does not link

@@ -416,7 +416,7 @@ impl TestApp {
         };
         let (deleted, id) = self.token_and_id(all()).await;
         let record = self.store().token_by_id(&id).await.unwrap().unwrap();
-        self.store().delete_token(&record.value).await.unwrap();
+        self.store().delete_token(&record.value, None).await.unwrap();
         let good = self.token(all()).await;
         let mut tokens = vec![
             String::new(),

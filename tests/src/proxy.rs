@@ -251,7 +251,8 @@ impl Proxy {
 pub struct Access {
     /// `dynamodb:GetItem`, …
     pub action: String,
-    /// The table, as `TokensTable`, or its index, as `TokensTable/index/tokens-created`.
+    /// The table, as `TokensTable`, or its index, as `TokensTable/index/tokens-created`; with the kind of record, as
+    /// `ExpiringTable S#`, of the table where policies tell them apart.
     pub resource: String,
 }
 
@@ -591,22 +592,29 @@ pub(crate) fn conflict(request: &[u8]) -> Response<Full<Bytes>> {
 /// What a call needs to be allowed; a transaction needs what its parts need.
 fn accesses(operation: &str, request: &[u8]) -> Vec<Access> {
     let request = serde_json::from_slice::<Value>(request).unwrap_or_default();
-    let access = |action: &str, table: &str, index: Option<&str>| Access {
+    let access = |action: &str, table: &str, index: Option<&str>, call: &Value| Access {
         action: format!("dynamodb:{action}"),
-        resource: index.map_or_else(|| table.to_owned(), |index| format!("{table}/index/{index}")),
+        resource: match (index, table) {
+            (Some(index), _) => format!("{table}/index/{index}"),
+            (None, "ExpiringTable") => {
+                let key = call["Key"]["pk"]["S"].as_str().or(call["Item"]["pk"]["S"].as_str());
+                format!("{table} {}", key.and_then(|key| key.get(..2)).unwrap_or("any"))
+            }
+            (None, _) => table.to_owned(),
+        },
     };
     match operation {
         "TransactWriteItems" | "TransactGetItems" => {
             let entries =
                 request["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
             let parts = entries.flatten().map(|(kind, part)| {
-                access(&format!("{kind}Item"), part["TableName"].as_str().unwrap_or_default(), None)
+                access(&format!("{kind}Item"), part["TableName"].as_str().unwrap_or_default(), None, part)
             });
             parts.collect()
         }
         _ => tables(&request)
             .into_iter()
-            .map(|table| access(operation, table, request["IndexName"].as_str()))
+            .map(|table| access(operation, table, request["IndexName"].as_str(), &request))
             .collect(),
     }
 }

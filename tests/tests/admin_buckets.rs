@@ -495,6 +495,42 @@ async fn stats_agree_with_the_leads() {
     app.assert_consistent().await;
 }
 
+/// Whoever signs clients up makes statuses: as many as there may be, there is an answer.
+#[tokio::test]
+async fn of_very_many_statuses_the_most_frequent_are_shown() {
+    let app = TestApp::start().await;
+    app.bucket("b1", "A", &[]).await;
+    let long = "\u{1f600}".repeat(1020);
+    let clients: Vec<_> = (0..403)
+        .map(|number| {
+            let mut client = tests::new_client(&format!("c{number}@example.com"), "A", "b1", None);
+            client.status = if number < 3 { "new".to_owned() } else { format!("{long}{number}") };
+            client
+        })
+        .collect();
+    app.store_clients(&clients).await;
+    let stats = call(&app, "GET", &format!("{}/stats", path_of("b1")), Value::Null).await;
+    stats.assert_ok();
+    let (stats, length) = (stats.json(), stats.text.len());
+    assert_eq!(
+        (&stats["total"], &stats["statuses"][0]),
+        (&json!(403), &json!({ "status": "new", "leads": 3 }))
+    );
+    let shown = stats["statuses"].as_array().unwrap().len();
+    assert!((200..400).contains(&shown) && length < 1_200_000, "{shown} statuses, {length} bytes");
+}
+
+#[tokio::test]
+async fn an_affiliate_that_can_have_no_bucket_has_none() {
+    let app = TestApp::start().await;
+    for affiliate in ["x".repeat(129), "x".repeat(2100), "%C3%A9".repeat(1100)] {
+        for path in [BUCKETS, "/api/admin/clients"] {
+            let answer = call(&app, "GET", &format!("{path}?affiliateID={affiliate}"), Value::Null).await;
+            answer.assert(200, r#"{"items":[],"nextCursor":null}"#);
+        }
+    }
+}
+
 /// The answer of a write that took place was lost: whoever made it does not hear of a conflict.
 #[tokio::test]
 async fn nobody_conflicts_with_their_own_write() {

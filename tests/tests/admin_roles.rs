@@ -2,7 +2,8 @@
 
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use shared::model::Permission;
+use shared::model::{Permission, RoleId};
+use shared::store::DeleteRole;
 use std::collections::BTreeSet;
 use tests::{Answer, TestApp};
 
@@ -167,6 +168,56 @@ async fn lists_are_read_page_by_page() {
     call(&app, "GET", "/api/admin/roles?cursor=x", Value::Null)
         .await
         .assert_error(400, "cursor must be the nextCursor of an answer to the same list and filters");
+}
+
+/// The role that a page ended with may be gone, or have another name, when the next page is asked for.
+#[tokio::test]
+async fn pages_go_on_where_they_ended_whatever_became_of_that_role() {
+    let app = TestApp::start().await;
+    let long = "Ä".repeat(128);
+    let mut paths = Vec::new();
+    for name in ["b", "c", &long, "d"] {
+        paths.push(create(&app, name, &[]).await);
+    }
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(|role| role["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let next = async |page: &Value| {
+        let cursor = page["nextCursor"].as_str().unwrap();
+        call(&app, "GET", &format!("{ROLES}?limit=2&cursor={cursor}"), Value::Null).await.json()
+    };
+    let first = call(&app, "GET", &format!("{ROLES}?limit=2"), Value::Null).await.json();
+    assert_eq!(names(&first), ["Administrator", "b"]);
+    assert_eq!(call(&app, "DELETE", &paths[0], Value::Null).await.status, 204);
+    let second = next(&first).await;
+    assert_eq!(names(&second), ["c", "d"]);
+    call(&app, "PATCH", &paths[3], json!({ "name": "z" })).await.assert_ok();
+    let third = next(&second).await;
+    assert_eq!(names(&third), ["Partner", "Read-only operator"]);
+    let fourth = next(&third).await;
+    assert_eq!(names(&fourth), ["Sign up", "z"]);
+    let last = next(&fourth).await;
+    assert_eq!((names(&last), &last["nextCursor"]), (vec![long], &Value::Null));
+}
+
+#[tokio::test]
+async fn a_state_that_is_outdated_is_not_deleted() {
+    let app = TestApp::start().await;
+    let path = create(&app, "Role", &[]).await;
+    let tag = call(&app, "GET", &path, Value::Null).await.header("etag").unwrap().to_owned();
+    let id = RoleId::new(id_of(&path));
+    let read = app.store().role(&id).await.unwrap().unwrap();
+    call(&app, "PATCH", &path, json!({ "name": "Other" })).await.assert_ok();
+    let delete = async |tag: &str| {
+        app.admin_with(app.administrator(), "DELETE", &path, &[("if-match", tag)], None).await
+    };
+    assert_eq!(delete(&tag).await.status, 409);
+    // The same where the change comes after the look.
+    assert_eq!(app.store().delete_role(&id, &read.version).await.unwrap(), DeleteRole::Conflict);
+    let now = call(&app, "GET", &path, Value::Null).await.header("etag").unwrap().to_owned();
+    assert_eq!(delete(&now).await.status, 204);
+    assert_eq!(app.store().delete_role(&id, &read.version).await.unwrap(), DeleteRole::Deleted);
 }
 
 #[tokio::test]

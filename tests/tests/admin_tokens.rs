@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use shared::model::{Permission, Timestamp};
+use shared::model::{Permission, Timestamp, TokenId};
 use shared::secret::Token;
 use std::collections::BTreeSet;
 use tests::dynamodb::Dynamodb;
@@ -282,6 +282,12 @@ async fn no_edit_is_lost() {
     assert_eq!(patch("*", "10.0.0.98").await.status, 200);
     let delete = app.admin_with(app.administrator(), "DELETE", &path, &[("if-match", &tag)], None).await;
     delete.assert_error(409, outdated);
+    // The same where the change comes after the look; one that names no state is deleted in any.
+    let id = TokenId::parse(path.rsplit('/').next().unwrap()).unwrap();
+    let read = app.store().token_by_id(&id).await.unwrap().unwrap();
+    assert_eq!(patch("*", "10.0.0.97").await.status, 200);
+    assert!(!app.store().delete_token(&read.value, Some(&read.version)).await.unwrap());
+    assert!(app.store().token_by_id(&id).await.unwrap().is_some());
 
     // Without If-Match as well: each that succeeds is based on the state before it.
     let plain =

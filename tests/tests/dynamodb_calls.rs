@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::config::Tables;
-use shared::model::{Client, ClientId, Keys};
+use shared::model::{Client, ClientId, Keys, RoleId, Version};
 use shared::store::{Registered, Store};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -179,6 +179,39 @@ async fn calls_of_the_sdk_try_what_is_no_answer_again_too() {
     let dynamodb = Scripted::start(&[Answer(200, "{}")]).await;
     assert_eq!(get(&dynamodb).await.unwrap().item, None);
     assert_eq!(dynamodb.asked().len(), 1);
+}
+
+/// Where a transaction is under way on an item, the SDK's operations on it are tried again, too.
+#[tokio::test]
+async fn calls_of_the_sdk_wait_for_transactions_that_are_under_way() {
+    const OWN: &str = r#"{"Item":{"pk":{"S":"C#1"},"details":{"BOOL":true}}}"#;
+    const CONFLICT: Step = Answer(400, r#"{"__type":"x#TransactionConflictException","message":"busy"}"#);
+    const CANCELLED: Step = Answer(
+        400,
+        r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"None"},{"Code":"TransactionConflict"}]}"#,
+    );
+    const REFUSED: Step = Answer(
+        400,
+        r#"{"__type":"x#TransactionCanceledException","CancellationReasons":[{"Code":"ValidationError"},{"Code":"TransactionConflict"}]}"#,
+    );
+    let role = RoleId::new("r");
+    let delete = async |steps: &[Step]| {
+        let dynamodb = Scripted::start(steps).await;
+        (dynamodb.store.delete_role(&role, &Version::default()).await.is_ok(), dynamodb.asked().len())
+    };
+    assert_eq!(delete(&[CONFLICT, CONFLICT, Answer(200, "{}")]).await, (true, 3));
+    assert_eq!(delete(&[CONFLICT]).await, (false, ATTEMPTS));
+    assert_eq!(delete(&[Answer(400, r#"{"__type":"x#ValidationException"}"#)]).await, (false, 1));
+
+    let read = async |steps: &[Step]| {
+        let dynamodb = Scripted::start(steps).await;
+        let read = dynamodb.store.client(&ClientId::new("1")).await;
+        (read.is_ok(), dynamodb.asked().len())
+    };
+    let gone = Answer(200, r#"{"Responses":[{},{}]}"#);
+    assert_eq!(read(&[Answer(200, OWN), CANCELLED, CANCELLED, gone]).await, (true, 4));
+    assert_eq!(read(&[Answer(200, OWN), CANCELLED]).await, (false, 1 + ATTEMPTS));
+    assert_eq!(read(&[Answer(200, OWN), REFUSED]).await, (false, 2));
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ use shared::store::{counters, keys};
 use std::collections::BTreeMap;
 
 const DAY_MS: i64 = 86_400_000;
+/// Most statuses of an answer, and bytes of their names: whoever signs clients up makes statuses, and an answer has
+/// at most 6 MB.
+const STATUSES_MAX: usize = 1000;
+const STATUSES_MAX_BYTES: usize = 1 << 20;
 
 #[derive(Serialize)]
 struct Stats {
@@ -21,7 +25,7 @@ struct Stats {
     total: u64,
     /// Days (UTC) that have leads, by `createdDate`, in order.
     days: Vec<Day>,
-    /// Statuses that leads have now, the most frequent first.
+    /// Statuses that leads have now, the most frequent first; as many as an answer should have.
     statuses: Vec<Status>,
 }
 
@@ -69,6 +73,13 @@ pub(super) async fn stats(
     let mut statuses: Vec<_> =
         statuses?.into_iter().map(|(status, leads)| Status { status, leads }).collect();
     statuses.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.status.cmp(&other.status)));
+    let mut bytes = 0;
+    let fitting = statuses.iter().take(STATUSES_MAX).take_while(|one| {
+        bytes += one.status.len();
+        bytes <= STATUSES_MAX_BYTES
+    });
+    let fitting = fitting.count();
+    statuses.truncate(fitting);
     let stats = Stats {
         total,
         days: days.map(|(day, leads)| Day { day: shown(*day), leads: *leads }).collect(),

@@ -14,8 +14,10 @@ use std::collections::VecDeque;
 /// Rounds of reads of one page. A page whose filter finds little ends early then, with fewer clients
 /// than asked for or none, and a cursor to go on.
 const ROUNDS_MAX: usize = 20;
-/// Buckets of one affiliate that are merged into a list of its clients, newest first.
-const BUCKETS_MAX: usize = 1000;
+/// Lists that are merged: those of buckets, and of the affiliates' clients without one.
+const LISTS_MAX: usize = 1000;
+const TOO_MANY: &str =
+    "The clients are in more than 1000 buckets: use bucketId, or an affiliateID with fewer";
 
 /// One list on its way from its newest lead to its oldest.
 struct Stream {
@@ -82,7 +84,7 @@ impl Filter<'_> {
     }
 
     /// The lists that hold what is asked for, and little else.
-    async fn streams(&self, store: &Store, before: &str) -> Result<Vec<Stream>, StoreError> {
+    async fn streams(&self, store: &Store, before: &str) -> Result<Vec<Stream>, ApiError> {
         let stream = |order, list| Stream {
             order,
             list,
@@ -112,9 +114,17 @@ impl Filter<'_> {
                 return Ok(keys::all_lists().map(|list| stream(Order::AllCreated, list)).collect());
             }
         };
-        let buckets = try_join_all(affiliates.iter().map(|affiliate| buckets_of(store, affiliate))).await?;
+        let mut buckets = Vec::new();
+        // A few at a time, so that no more are read than are merged, or not many.
+        for affiliates in affiliates.chunks(10) {
+            let found = try_join_all(affiliates.iter().map(|affiliate| buckets_of(store, affiliate))).await?;
+            buckets.extend(found.into_iter().flatten());
+            if affiliates.len() + buckets.len() > LISTS_MAX {
+                return Err(ApiError::bad_request(TOO_MANY));
+            }
+        }
         let unassigned = affiliates.iter().map(|affiliate| keys::affiliates_unassigned(affiliate));
-        let assigned = buckets.iter().flatten().map(|bucket| keys::bucket_list(&bucket.id));
+        let assigned = buckets.iter().map(|bucket| keys::bucket_list(&bucket.id));
         Ok(unassigned.chain(assigned).map(of_list).collect())
     }
 }
@@ -124,9 +134,9 @@ async fn buckets_of(store: &Store, affiliate: &str) -> Result<Vec<Bucket>, Store
     loop {
         let last = all.last().map(|last| keys::created_then_id(last.created_date, last.id.as_str()));
         let StoredBuckets { buckets, exhausted } =
-            store.buckets(Some(affiliate), last.as_deref(), BUCKETS_MAX).await?;
+            store.buckets(Some(affiliate), last.as_deref(), LISTS_MAX).await?;
         all.extend(buckets);
-        if exhausted || all.len() >= BUCKETS_MAX {
+        if exhausted || all.len() >= LISTS_MAX {
             return Ok(all);
         }
     }

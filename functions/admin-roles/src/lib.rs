@@ -12,6 +12,8 @@ use shared::store::{Changed, DeleteRole, StoreError, StoredRole};
 use std::sync::Arc;
 
 const LIST: &str = "admin roles";
+/// Bytes of a name that a cursor has.
+const NAME_IN_CURSOR: usize = 100;
 const NOT_FOUND: ApiError = ApiError::NotFound("There is no such role");
 
 /// Answers one request.
@@ -43,21 +45,21 @@ async fn answer(app: &App, exchange: &mut Exchange, request: &Request) -> Result
 async fn list(app: &App, request: &Request) -> Result<Answer, ApiError> {
     let parameters = Parameters::read(request, &["limit", "cursor"])?;
     let (limit, after) = (parameters.limit(admin::LIMIT_MAX)?, parameters.cursor(LIST)?);
-    // The id alone as the place: names can be longer than a cursor.
     let mut roles = app.store.roles().await?;
-    roles.sort_by(|one, other| order(one).cmp(&order(other)));
-    let start = match &after {
-        None => 0,
-        Some(last) => roles.iter().position(|role| role.id.as_str() == last).map_or(roles.len(), |at| at + 1),
-    };
+    roles.sort_by_cached_key(place);
+    let start = after.map_or(0, |last| roles.partition_point(|role| place(role) <= last));
     let more = roles.len() > start + limit;
     let shown: Vec<_> = roles.into_iter().skip(start).take(limit).collect();
-    let next = shown.last().filter(|_| more).map(|role| role.id.as_str().to_owned());
-    admin::page(LIST, shown.iter().map(|role| (role, role.id.as_str().to_owned())), next)
+    let next = shown.last().filter(|_| more).map(place);
+    admin::page(LIST, shown.iter().map(|role| (role, place(role))), next)
 }
 
-fn order(role: &Role) -> (String, &str) {
-    (role.name.to_lowercase(), role.id.as_str())
+/// Where a role lies, whether it is there still or not: its name, as much of it as fits a cursor, and its id.
+fn place(role: &Role) -> String {
+    let name = role.name.to_lowercase();
+    let end = name.floor_char_boundary(NAME_IN_CURSOR);
+    // The blank keeps it before the end of all lists, whatever letter the name begins with.
+    format!(" {}\u{1}{}", &name[..end], role.id.as_str())
 }
 
 async fn create(app: &App, request: &Request) -> Result<Answer, ApiError> {
@@ -84,8 +86,9 @@ async fn change(app: &App, request: &Request, id: &str) -> Result<Answer, ApiErr
 async fn delete(app: &App, request: &Request, id: &str) -> Result<Answer, ApiError> {
     let found = find(app, id).await?;
     admin::check_if_match(request, &found.version)?;
-    match app.store.delete_role(&found.role.id).await? {
+    match app.store.delete_role(&found.role.id, &found.version).await? {
         DeleteRole::Deleted => Ok(Answer::empty()),
+        DeleteRole::Conflict => Err(admin::outdated()),
         DeleteRole::InUse => Err(ApiError::conflict("The role has tokens: delete them first")),
     }
 }

@@ -40,7 +40,10 @@ async fn answer(app: &App, exchange: &mut Exchange, request: &Request) -> Result
         "DELETE /api/admin/tokens/{tokenId}" => {
             let found = find(app, id).await?;
             admin::check_if_match(request, &found.version)?;
-            app.store.delete_token(&found.value).await?;
+            let from = admin::has_if_match(request).then_some(&found.version);
+            if !app.store.delete_token(&found.value, from).await? {
+                return Err(admin::outdated());
+            }
             Ok(Answer::empty())
         }
         _ => Err(NOT_FOUND),

@@ -11,9 +11,11 @@ const POSITION_MAX: u64 = 1 << 53;
 /// Where a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// How many matching leads came before the page.
+    /// How many matching leads were passed.
     pub(super) position: u64,
-    /// Sort key of the last of them.
+    /// How many more to pass before the page: what is left of an offset.
+    pub(super) skip: u64,
+    /// Sort key of the last lead that was looked at.
     pub(super) key: String,
 }
 
@@ -50,7 +52,8 @@ pub(super) fn fingerprint(list: &str, query: &LeadsQuery) -> [u8; 32] {
 
 impl Cursor {
     pub(super) fn to_text(&self, fingerprint: &[u8; 32]) -> String {
-        cursor::seal(fingerprint, &format!("{}:{}", self.position, self.key))
+        let skip = if self.skip == 0 { String::new() } else { format!("+{}", self.skip) };
+        cursor::seal(fingerprint, &format!("{}{skip}:{}", self.position, self.key))
     }
 
     /// Reads a cursor of the same search; `None` for any other text.
@@ -59,8 +62,9 @@ impl Cursor {
         let (position, key) = place.split_once(':')?;
         // Anybody can make a cursor of any place: one that no list has is none.
         keys::split_moment(key)?;
-        let position = position.parse().ok().filter(|position| *position <= POSITION_MAX)?;
-        Some(Self { position, key: key.to_owned() })
+        let (position, skip) = position.split_once('+').unwrap_or((position, "0"));
+        let count = |text: &str| text.parse().ok().filter(|count| *count <= POSITION_MAX);
+        Some(Self { position: count(position)?, skip: count(skip)?, key: key.to_owned() })
     }
 }
 
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn reads_back_for_the_same_search_with_another_limit_and_key() {
-        let cursor = Cursor { position: 100, key: "1609459200000#69ce524d741e8f2238329fff".into() };
+        let cursor = Cursor { position: 100, skip: 0, key: "1609459200000#69ce524d741e8f2238329fff".into() };
         let text = cursor.to_text(&print("B#1", r#"{"limit":100,"filters":{"status":["a","b"]}}"#));
         let same = print("B#1", r#"{"limit":7,"keyBy":"id","filters":{"status":["b","a"]}}"#);
         assert_eq!(Cursor::parse(&text, &same), Some(cursor));
@@ -103,7 +107,7 @@ mod tests {
     #[test]
     fn damaged_and_invented_text_is_refused() {
         let search = print("B#1", "{}");
-        let text = Cursor { position: 7, key: "1609459200000#id".into() }.to_text(&search);
+        let text = Cursor { position: 7, skip: 3, key: "1609459200000#id".into() }.to_text(&search);
         assert_eq!(Cursor::parse(&text, &print("B#2", "{}")), None);
         for at in 0..text.len() {
             let mut damaged = text.clone().into_bytes();
@@ -113,7 +117,7 @@ mod tests {
             assert!(Cursor::parse(&text[..at], &search).is_none());
         }
         // It needs no secret: whoever knows how can seal a place that was never given out.
-        let sealed = |position| Cursor { position, key: "1609459200000#id".into() }.to_text(&search);
+        let sealed = |position| Cursor { position, skip: 0, key: "1609459200000#id".into() }.to_text(&search);
         assert!(Cursor::parse(&sealed(POSITION_MAX), &search).is_some());
         assert!(Cursor::parse(&sealed(u64::MAX), &search).is_none());
         for invented in ["", "AAAA", "é", &"A".repeat(5000)] {

@@ -11,7 +11,7 @@ pub fn fingerprint(list: &str, query: &LeadsQuery) -> [u8; 32] {
 
 /// A cursor's text.
 pub fn seal(search: &[u8; 32], position: u64, key: &str) -> String {
-    Cursor { position, key: key.to_owned() }.to_text(search)
+    Cursor { position, skip: 0, key: key.to_owned() }.to_text(search)
 }
 
 /// A cursor's position and key.

@@ -1,5 +1,6 @@
 //! Pages of a list: finding the place where a page begins, and reading on from there.
 
+use super::cursor::Cursor;
 use super::{Found, Search};
 use crate::App;
 use crate::model::Timestamp;
@@ -14,8 +15,14 @@ use std::sync::{Mutex, PoisonError};
 const SKIP_MAX: u64 = 300;
 /// Most leads asked for in one call; about a megabyte, which is what DynamoDB gives at once.
 const CHUNK_MAX: u64 = 5001;
-/// By how much calls grow after one that did not suffice, because leads of it were dropped.
+/// By how much calls grow after one that did not suffice, because leads of it were dropped or lists are of
+/// very different lengths.
 const GROWTH: u64 = 4;
+/// Fewest leads of each of several lists that are asked for in one call.
+const CHUNK_MIN: u64 = 100;
+/// Leads that one request reads where filters drop most of them, or an offset has no counters: some 20 calls, one
+/// after the other, of a megabyte each. Its page then ends with what was found, and a cursor.
+pub(super) const READ_MAX: usize = 100_000;
 
 /// Where an offset of a list lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +161,7 @@ impl Search<'_> {
         leads.truncate(self.query.limit);
         // Counters and index are read at slightly different moments; what was seen counts.
         let seen = if leads.is_empty() { 0 } else { self.skipped() + leads.len() as u64 + u64::from(more) };
-        Ok(Found { leads, more, total: Some(total.max(seen)), missing: None })
+        Ok(Found { leads, more, total: Some(total.max(seen)), ..Found::default() })
     }
 
     /// Where an offset lies, as far as the counters tell that were read.
@@ -227,19 +234,24 @@ impl Search<'_> {
 
     /// Pages of what has no counters: reads on from the start, or from the cursor.
     async fn read_on(&self, store: &Store, streams: Vec<Stream>) -> Result<Found, StoreError> {
-        let skip = if self.after.is_some() { 0 } else { self.query.offset };
+        let skip = self.after.as_ref().map_or(self.query.offset, |cursor| cursor.skip);
         let want = self.query.limit + 1;
         let accept = |placed: &PlacedLead| {
             self.query.filters.accept(&placed.lead)
                 && (self.source_list.is_none() || placed.source_list == self.source_list)
         };
-        let merged = merge(store, streams, skip, want, accept).await?;
+        let merged = merge(store, streams, skip, want, self.read_max, accept).await?;
         let mut leads = merged.leads;
         let more = leads.len() > self.query.limit;
         leads.truncate(self.query.limit);
         let before = self.after.as_ref().map_or(0, |cursor| cursor.position);
-        let total = (!more).then(|| before + merged.skipped + leads.len() as u64);
-        Ok(Found { leads, more, total, missing: None })
+        let stopped = merged.stopped_at.filter(|_| !more).map(|key| Cursor {
+            position: before + merged.skipped + leads.len() as u64,
+            skip: skip - merged.skipped,
+            key,
+        });
+        let total = (!more && stopped.is_none()).then(|| before + merged.skipped + leads.len() as u64);
+        Ok(Found { leads, more, total, missing: None, stopped })
     }
 
     fn stream(&self, order: Order, list: String, range: &RangeInclusive<i64>) -> Stream {
@@ -287,31 +299,45 @@ impl Stream {
 struct Merged {
     leads: Vec<PlacedLead>,
     skipped: u64,
+    /// Place of the last lead that was looked at, where enough was read before enough was found.
+    stopped_at: Option<String>,
 }
 
 /// Reads one list on, without a filter.
 async fn read(store: &Store, stream: Stream, skip: u64, want: usize) -> Result<Vec<PlacedLead>, StoreError> {
-    Ok(merge(store, vec![stream], skip, want, |_| true).await?.leads)
+    Ok(merge(store, vec![stream], skip, want, usize::MAX, |_| true).await?.leads)
 }
 
-/// Merges lists in the order they share, drops what is not accepted, skips, and takes.
+/// Merges lists in the order they share, drops what is not accepted, skips, and takes; until enough was found, or
+/// more than `read_max` was looked at.
 async fn merge(
     store: &Store,
     mut streams: Vec<Stream>,
     skip: u64,
     want: usize,
+    read_max: usize,
     accept: impl Fn(&PlacedLead) -> bool,
 ) -> Result<Merged, StoreError> {
-    let mut merged = Merged { leads: Vec::new(), skipped: 0 };
+    let mut merged = Merged { leads: Vec::new(), skipped: 0, stopped_at: None };
     // Where leads are dropped, asking for what is left only would take ever more calls.
     let (mut floor, mut dropped) = (0, false);
+    // Each of several lists holds a part of the page only; or one of them all of it.
+    let lists = streams.len() as u64;
+    let mut share = if lists > 1 { CHUNK_MIN } else { CHUNK_MAX };
+    let (mut seen, mut last) = (0, None);
     loop {
+        if seen > read_max {
+            merged.stopped_at = last;
+            return Ok(merged);
+        }
         let left = (skip - merged.skipped) + (want - merged.leads.len()) as u64;
         if dropped {
             floor = (floor.max(left) * GROWTH).min(CHUNK_MAX);
         }
         dropped = false;
-        let chunk = left.max(floor).min(CHUNK_MAX);
+        share = share.max((2 * left).div_ceil(lists.max(1)));
+        let chunk = left.min(share).max(floor).min(CHUNK_MAX);
+        share = (share * GROWTH).min(CHUNK_MAX);
         let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
         try_join_all(streams.iter_mut().map(|stream| stream.refill(store, chunk))).await?;
         // Until one that may hold more runs dry, the least of all heads is the next.
@@ -325,7 +351,12 @@ async fn merge(
                 heads.min().map(|(_, at)| at)
             };
             let Some(stream) = least.and_then(|at| streams.get_mut(at)) else { return Ok(merged) };
-            match stream.buffer.pop_front().filter(&accept) {
+            let Some(placed) = stream.buffer.pop_front() else { return Ok(merged) };
+            seen += 1;
+            if stream.buffer.is_empty() {
+                last = Some(stream.order.sort_key(&placed.lead));
+            }
+            match Some(placed).filter(&accept) {
                 None => dropped = true,
                 Some(_) if merged.skipped < skip => merged.skipped += 1,
                 Some(placed) => merged.leads.push(placed),

@@ -71,19 +71,18 @@ async fn answer(
     let expected = app.served.take(presented.token_id(), path);
     let early = async {
         match &search {
-            Ok(Some(search)) if expected => Some(search.run(app).await),
-            _ => None,
+            Ok(Some(search)) if expected => Ok(Some(search.run(app).await)),
+            _ => Ok(None),
         }
     };
-    let (looked_up, early) = futures_util::future::join(
-        look_up(app, &presented, exchange.address(), bucket_id.as_ref(), path),
-        early,
-    )
-    .await;
-    let (authentication, bucket) = looked_up?;
-
-    let caller = exchange.caller(authentication)?;
-    caller.require_view(path.affiliate_id)?;
+    let address = exchange.address();
+    let look_up = async {
+        let (authentication, bucket) = look_up(app, &presented, address, bucket_id.as_ref(), path).await?;
+        exchange.caller(authentication)?.require_view(path.affiliate_id)?;
+        Ok::<_, ApiError>(bucket)
+    };
+    // A refusal does not wait for what it would not show.
+    let (bucket, early) = futures_util::future::try_join(look_up, early).await?;
     let (Some(search), Some(bucket)) = (search?, bucket) else {
         return Err(ApiError::BadRequest(NO_BUCKET.into()));
     };
@@ -211,6 +210,8 @@ struct Search<'a> {
     /// See [`Search::fingerprint`].
     fingerprint: OnceLock<[u8; 32]>,
     after: Option<Cursor>,
+    /// How many leads it may look at where filters drop them: [`listing::READ_MAX`].
+    read_max: usize,
 }
 
 /// What a search found.
@@ -224,6 +225,8 @@ struct Found {
     total: Option<u64>,
     /// How many of the emails and ids given are of no lead in this bucket and source.
     missing: Option<usize>,
+    /// Where to go on, where so much was read that the page ends before it is full.
+    stopped: Option<Cursor>,
 }
 
 impl<'a> Search<'a> {
@@ -231,8 +234,15 @@ impl<'a> Search<'a> {
         let list = keys::bucket_list(bucket_id);
         let source_list = path.source_id.map(|source| keys::source_list(&list, source));
         let affiliate_id = path.affiliate_id;
-        let mut search =
-            Self { query, affiliate_id, list, source_list, fingerprint: OnceLock::new(), after: None };
+        let mut search = Self {
+            query,
+            affiliate_id,
+            list,
+            source_list,
+            fingerprint: OnceLock::new(),
+            after: None,
+            read_max: listing::READ_MAX,
+        };
         if let Some(text) = &search.query.cursor {
             search.after = Some(Cursor::parse(text, search.fingerprint()).ok_or(ApiError::BadRequest(
                 "cursor must be the x-next-cursor of an answer to the same bucket and filters".into(),
@@ -257,7 +267,7 @@ impl<'a> Search<'a> {
 
     /// How many matching leads come before this page.
     fn skipped(&self) -> u64 {
-        self.after.as_ref().map_or(self.query.offset, |cursor| cursor.position)
+        self.after.as_ref().map_or(self.query.offset, |cursor| cursor.position + cursor.skip)
     }
 
     async fn by_keys(&self, store: &Store, keys: &Keys) -> Result<Found, StoreError> {
@@ -269,9 +279,13 @@ impl<'a> Search<'a> {
         let missing = keys.emails.len() + keys.ids.len() - here.len();
         let order = self.order();
         here.retain(|placed| self.query.filters.accept(&placed.lead));
-        here.sort_unstable_by(|one, other| order.place(&one.lead).cmp(&order.place(&other.lead)));
-        // A lead that was given both by email and by id comes once.
+        // A lead that was given both by email and by id comes once; where a change came between the two reads, as
+        // it is now.
+        here.sort_unstable_by(|one, other| {
+            (&one.lead.id, other.lead.updated_date).cmp(&(&other.lead.id, one.lead.updated_date))
+        });
         here.dedup_by(|one, other| one.lead.id == other.lead.id);
+        here.sort_unstable_by(|one, other| order.place(&one.lead).cmp(&order.place(&other.lead)));
         let total = here.len();
         let start = match &self.after {
             Some(cursor) => here.partition_point(|placed| order.sort_key(&placed.lead) <= cursor.key),
@@ -285,6 +299,7 @@ impl<'a> Search<'a> {
             leads,
             total: Some(total as u64),
             missing: Some(missing),
+            stopped: None,
         })
     }
 
@@ -330,11 +345,17 @@ impl<'a> Search<'a> {
         if found.more || shown < found.leads.len() {
             let position = self.skipped() + shown as u64;
             if let Some(last) = found.leads[..shown].last() {
-                let cursor = Cursor { position, key: self.order().sort_key(&last.lead) };
+                let cursor = Cursor { position, skip: 0, key: self.order().sort_key(&last.lead) };
                 answer = answer
                     .header("x-next-offset", position)
                     .header("x-next-cursor", cursor.to_text(self.fingerprint()));
             }
+        } else if let Some(cursor) = &found.stopped {
+            // An offset that does not grow would be asked for over and over.
+            if shown > 0 {
+                answer = answer.header("x-next-offset", cursor.position);
+            }
+            answer = answer.header("x-next-cursor", cursor.to_text(self.fingerprint()));
         }
         Ok(answer)
     }

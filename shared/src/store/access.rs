@@ -15,6 +15,7 @@ use crate::model::{
 use crate::secret::TokenDigest;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -50,6 +51,8 @@ pub enum DeleteRole {
     Deleted,
     /// A token has it.
     InUse,
+    /// It was changed since it was read.
+    Conflict,
 }
 
 /// A role with what the store keeps besides.
@@ -322,15 +325,28 @@ impl Store {
     }
 
     /// Deletes a token with what is known of its use, for good; the next request with it is
-    /// refused. One that is gone already is no error.
+    /// refused. One that is gone already is no error. Where a state is given, `false`: it was changed since, and
+    /// is there.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
-    pub async fn delete_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+    pub async fn delete_token(
+        &self,
+        token: &TokenRecord,
+        from: Option<&Version>,
+    ) -> Result<bool, StoreError> {
         let unbuilt = |_| StoreError::new("delete token", "request could not be built");
         let delete = |table: &str, id: String| Delete::builder().table_name(table).key("id", s(id));
         let own = delete(&self.tables.tokens, token.id.to_string())
-            .condition_expression("attribute_exists(id)")
+            .condition_expression(match from.map(Version::as_str) {
+                Some(Some(_)) => "rev = :rev",
+                Some(None) => "attribute_exists(id) AND attribute_not_exists(rev)",
+                None => "attribute_exists(id)",
+            })
+            .set_expression_attribute_values(
+                from.and_then(Version::as_str).map(|version| [(":rev".to_owned(), s(version))].into()),
+            )
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(unbuilt)?;
         let count = self.count_token(&token.role_id, -1).condition_expression("attribute_exists(pk)");
@@ -344,12 +360,14 @@ impl Store {
             TransactWriteItem::builder().update(count.build().map_err(unbuilt)?).build(),
         ];
         match self.transact("delete token", writes.clone()).await? {
-            Sent::Done => Ok(()),
-            Sent::Cancelled(reasons) if reasons.first().is_some_and(failed) => Ok(()),
+            Sent::Done => Ok(true),
+            Sent::Cancelled(reasons) if reasons.first().is_some_and(failed) => {
+                Ok(reasons.first().and_then(|reason| reason.item()).is_none())
+            }
             // Its role is not there, which should not be; the token must go all the same.
             Sent::Cancelled(_) => {
                 writes.pop();
-                self.transact("delete token", writes).await.map(drop)
+                self.transact("delete token", writes).await.map(|_| true)
             }
         }
     }
@@ -480,25 +498,35 @@ impl Store {
             .expression_attribute_values(":to", s(to.as_str().unwrap_or_default()))
     }
 
-    /// Deletes a role that no token has.
+    /// Deletes a role that no token has, in the state it was read in. One that is gone already is no error.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
-    pub async fn delete_role(&self, id: &RoleId) -> Result<DeleteRole, StoreError> {
+    pub async fn delete_role(&self, id: &RoleId, from: &Version) -> Result<DeleteRole, StoreError> {
         let sent = self
             .sdk()
             .delete_item()
             .table_name(&self.tables.roles)
             .key("pk", s(keys::ROLES))
             .key("id", s(id.as_str()))
-            .condition_expression("attribute_not_exists(tokens) OR tokens <= :none")
+            .condition_expression(format!(
+                "attribute_not_exists(pk) OR (({}) AND (attribute_not_exists(tokens) OR tokens <= :none))",
+                unchanged(from)
+            ))
             .expression_attribute_values(":none", n(0))
+            .set_expression_attribute_values_of(from)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match sent {
             Ok(_) => Ok(DeleteRole::Deleted),
             Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(DeleteRole::InUse),
+                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {
+                    let stored = refused.item();
+                    let now = stored.and_then(|stored| Reader::new("role", stored).optional_text(VERSION));
+                    let is_same = now == from.as_str();
+                    Ok(if is_same { DeleteRole::InUse } else { DeleteRole::Conflict })
+                }
                 _ => Err(StoreError::of("delete role", &error)),
             },
         }
@@ -526,6 +554,15 @@ fn changed<R>(
 /// Gives the value that [`unchanged`] compares with.
 trait FromState {
     fn set_expression_attribute_values_of(self, version: &Version) -> Self;
+}
+
+impl FromState for DeleteItemFluentBuilder {
+    fn set_expression_attribute_values_of(self, version: &Version) -> Self {
+        match version.as_str() {
+            Some(version) => self.expression_attribute_values(":rev", s(version)),
+            None => self,
+        }
+    }
 }
 
 impl FromState for UpdateItemFluentBuilder {

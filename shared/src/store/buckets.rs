@@ -14,6 +14,8 @@ use aws_sdk_dynamodb::types::{
 };
 use std::collections::BTreeMap;
 
+/// Most pages of a bucket's status counters that are read, a megabyte each: whoever signs clients up makes statuses.
+const STATUS_PAGES_MAX: u32 = 20;
 /// How often deleting a bucket looks again where leads came and went meanwhile.
 const DELETE_ATTEMPTS: u32 = 4;
 
@@ -107,6 +109,10 @@ impl Store {
         before: Option<&str>,
         limit: usize,
     ) -> Result<StoredBuckets, StoreError> {
+        // Nobody's, and maybe no key that DynamoDB takes.
+        if affiliate_id.is_some_and(|id| id.is_empty() || id.chars().count() > NAME_MAX_CHARS) {
+            return Ok(StoredBuckets { buckets: Vec::new(), exhausted: true });
+        }
         let (index, partition, value) = match affiliate_id {
             Some(affiliate) => ("affiliate-created", "affiliateID", affiliate),
             None => ("buckets-created", "kind", keys::BUCKET_KIND),
@@ -285,14 +291,14 @@ impl Store {
         Ok(DeleteBucket::Conflict)
     }
 
-    /// A bucket's leads per status.
+    /// A bucket's leads per status; of a bucket with very many statuses, some of them.
     ///
     /// # Errors
     /// DynamoDB failed after all retries, or an item is malformed.
     pub async fn statuses(&self, bucket: &BucketId) -> Result<BTreeMap<String, u64>, StoreError> {
         let mut sums = BTreeMap::<String, i64>::new();
         let mut from = None;
-        loop {
+        for at in 1.. {
             let page = self
                 .sdk()
                 .query()
@@ -310,11 +316,12 @@ impl Store {
                 *sum = sum.saturating_add(count.unwrap_or(0));
             }
             from = page.last_evaluated_key;
-            if from.is_none() {
-                let counts = sums.into_iter().filter_map(|(k, sum)| Some((k, u64::try_from(sum).ok()?)));
-                return Ok(counts.filter(|(_, count)| *count > 0).collect());
+            if from.is_none() || at == STATUS_PAGES_MAX {
+                break;
             }
         }
+        let counts = sums.into_iter().filter_map(|(k, sum)| Some((k, u64::try_from(sum).ok()?)));
+        Ok(counts.filter(|(_, count)| *count > 0).collect())
     }
 
     fn put_fresh(&self, item: Item) -> Result<TransactWriteItem, StoreError> {

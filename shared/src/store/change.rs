@@ -4,7 +4,7 @@ use super::clients::{VERSION, client_item};
 use super::item::{Item, Reader, s};
 use super::leads::PlacedLead;
 use super::tally::{CounterPart, Tally};
-use super::transaction::{Patience, Sent, failed, transient};
+use super::transaction::{Patience, Sent, failed, met, transient};
 use super::{Store, StoreError, keys};
 use crate::model::{Client, Stored, Timestamp, Version};
 use aws_sdk_dynamodb::types::{
@@ -154,9 +154,11 @@ fn verdict(
     parts: &[Part],
     reasons: &[CancellationReason],
 ) -> Result<Option<ChangeClient>, StoreError> {
-    let mut outcome = None;
+    let (mut outcome, mut unsettled) = (None, false);
     for (part, reason) in parts.iter().zip(reasons) {
         if transient(reason) {
+            // It may be this very change, which is being written item after item.
+            unsettled |= matches!(part, Part::Client) && met(reason);
             continue;
         }
         if !failed(reason) {
@@ -184,5 +186,5 @@ fn verdict(
             }
         }
     }
-    Ok(outcome)
+    Ok(outcome.filter(|_| !unsettled))
 }

@@ -4,7 +4,7 @@ use super::clients::{client_item, size};
 use super::item::{Item, Reader, b, item, n, s};
 use super::leads::PlacedLead;
 use super::tally::{CounterPart, Tally};
-use super::transaction::{Patience, Sent, WRITES_MAX, failed, transient};
+use super::transaction::{Patience, Sent, WRITES_MAX, failed, met, transient};
 use super::{NewLink, Store, StoreError, keys};
 use crate::model::{Client, ClientId, Timestamp, TokenId};
 use aws_sdk_dynamodb::types::{
@@ -292,6 +292,12 @@ fn verdicts(
     if let Some(reason) = reasons.iter().find(|reason| !transient(reason) && !failed(reason)) {
         return Err(StoreError::new("register", reason.code().unwrap_or_default().to_owned()));
     }
+    // Another sign-up with this key is being written, item after item: what else is there already may be its own.
+    let is_key =
+        |(part, reason): (&Part, &CancellationReason)| matches!(part, Part::Idempotency) && met(reason);
+    if parts.iter().zip(reasons).any(is_key) {
+        return Ok(vec![None; clients.len()]);
+    }
     let judge = |(at, client): (usize, &Client)| {
         let own = find(&|part| matches!(part, Part::Client(of) if *of == at));
         // Ids of sign-ups are random; an imported record is known by the import's own mark.
@@ -357,6 +363,9 @@ mod tests {
             Some(Registered::EmailTaken)
         );
         assert_eq!(judge([none(), (failed, own_lead), none(), none()]).unwrap(), Some(Registered::Created));
+        for taken in [(failed, other_lead.clone()), none()] {
+            assert_eq!(judge([none(), taken, conflict(), (failed, None)]).unwrap(), None);
+        }
         let replayed =
             judge([none(), (failed, other_lead.clone()), (failed, record("first", b"one")), none()]);
         assert_eq!(replayed.unwrap(), Some(Registered::Replayed(ClientId::new("first"))));

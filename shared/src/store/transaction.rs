@@ -4,6 +4,8 @@ use super::item::Item;
 use super::wire::{self, Attributes, Whole};
 use super::{Store, StoreError};
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -67,6 +69,11 @@ pub(super) fn transient(reason: &CancellationReason) -> bool {
                 | "InternalServerError"
         )
     )
+}
+
+/// Whether the write met something else under way, so that nobody looked at its condition.
+pub(super) fn met(reason: &CancellationReason) -> bool {
+    transient(reason) && !matches!(reason.code(), None | Some("None"))
 }
 
 /// `TransactWriteItems`' request.
@@ -149,6 +156,29 @@ impl<'a> Write<'a> {
     }
 }
 
+/// Tries the SDK's own operations again that met a transaction under way: single writes, and reads of several
+/// items at one moment.
+#[derive(Debug)]
+pub(super) struct Conflicts;
+
+impl ClassifyRetry for Conflicts {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let body = context.response().filter(|answer| !answer.status().is_success());
+        let Some(body) = body.and_then(|answer| answer.body().bytes()) else {
+            return RetryAction::NoActionIndicated;
+        };
+        let is_conflict = match Sent::cancelled(body) {
+            Some(Sent::Cancelled(reasons)) => reasons.iter().any(met) && reasons.iter().all(transient),
+            _ => wire::refusal(body).code() == Some("TransactionConflictException"),
+        };
+        if is_conflict { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "Conflicts"
+    }
+}
+
 impl Sent {
     /// Reads the answer to a transaction that was written.
     pub(super) fn read(answer: &[u8]) -> Result<Result<Self, StoreError>, serde_json::Error> {
@@ -199,6 +229,11 @@ impl Store {
                 return Ok(Sent::Done);
             };
             if reasons.iter().any(failed) {
+                // Where others are met, they may be an attempt of this very transaction, which is being written
+                // item after item.
+                if reasons.iter().any(met) && patience.wait().await {
+                    continue;
+                }
                 return Ok(Sent::Cancelled(reasons));
             }
             if let Some(reason) = reasons.iter().find(|reason| !transient(reason)) {

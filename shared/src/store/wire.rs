@@ -10,6 +10,7 @@
 
 use super::StoreError;
 use super::item::Item;
+use super::transaction::Conflicts;
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
@@ -70,7 +71,8 @@ impl Line {
             .retry_config(self.retries.clone())
             .timeout_config(self.timeouts.clone())
             .retry_partition(RetryPartition::new(self.name.clone()))
-            .interceptor(AnswersOnly);
+            .interceptor(AnswersOnly)
+            .retry_classifier(Conflicts);
         config.set_endpoint_url(self.endpoint.clone());
         config.build()
     }
