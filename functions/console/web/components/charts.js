@@ -160,10 +160,13 @@ export function leadsOverTime(days, from, to) {
   ];
 }
 
-/** The chart of leads per status: a table whose bars are drawn; `link` gives where a status leads to. */
-export function leadsPerStatus(statuses, link) {
-  const total = statuses.reduce((sum, { leads }) => sum + leads, 0);
-  const most = Math.max(...statuses.map(({ leads }) => leads), 1);
+/**
+ * The chart of leads per status: a table whose bars are drawn; `link` gives where a status leads to. Of very many
+ * statuses the most frequent are known: what is left of the total is one row.
+ */
+export function leadsPerStatus(statuses, total, link) {
+  const others = total - statuses.reduce((sum, { leads }) => sum + leads, 0);
+  const most = Math.max(...statuses.map(({ leads }) => leads), others, 1);
   const bar = (leads) =>
     svg(
       "svg",
@@ -171,18 +174,20 @@ export function leadsPerStatus(statuses, link) {
       svg("rect", { class: "track", width: 100, height: 10 }),
       svg("rect", { class: "value", width: Math.max((leads / most) * 100, 0.5), height: 10 }),
     );
-  const row = ({ status, leads }) => {
+  const named = ({ status, leads }) => {
     const to = link(status);
     const name = h("bdi", {}, status);
-    return h(
+    return row(to ? h("a", { href: to }, name) : name, leads);
+  };
+  const row = (name, leads) =>
+    h(
       "tr",
       {},
-      h("th", { scope: "row" }, to ? h("a", { href: to }, name) : name),
+      h("th", { scope: "row" }, name),
       h("td", { class: "share" }, bar(leads)),
       h("td", { class: "number" }, number(leads)),
       h("td", { class: "number soft" }, percent(leads / total)),
     );
-  };
   return h(
     "table",
     { class: "plain statuses" },
@@ -196,6 +201,6 @@ export function leadsPerStatus(statuses, link) {
         ["Status", "Share", "Leads", "Percent"].map((name) => h("th", { scope: "col" }, name)),
       ),
     ),
-    h("tbody", {}, statuses.map(row)),
+    h("tbody", {}, statuses.map(named), others > 0 && row("Other statuses", others)),
   );
 }

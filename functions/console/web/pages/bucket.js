@@ -116,7 +116,7 @@ function numbers(bucket, stats, range, path) {
           ),
           leadsOverTime(shown, from, to),
           h("h3", {}, "By status"),
-          leadsPerStatus(stats.statuses, link),
+          leadsPerStatus(stats.statuses, stats.total, link),
         ],
   );
 }
