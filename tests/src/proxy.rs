@@ -252,7 +252,7 @@ pub struct Access {
     /// `dynamodb:GetItem`, …
     pub action: String,
     /// The table, as `TokensTable`, or its index, as `TokensTable/index/tokens-created`; with the kind of record, as
-    /// `ExpiringTable S#`, of the table where policies tell them apart.
+    /// `ExpiringTable S#`, where policies tell them apart.
     pub resource: String,
 }
 
@@ -596,7 +596,7 @@ fn accesses(operation: &str, request: &[u8]) -> Vec<Access> {
         action: format!("dynamodb:{action}"),
         resource: match (index, table) {
             (Some(index), _) => format!("{table}/index/{index}"),
-            (None, "ExpiringTable") => {
+            (None, _) if table == "ExpiringTable" || (table == "BucketsTable" && action == "UpdateItem") => {
                 let key = call["Key"]["pk"]["S"].as_str().or(call["Item"]["pk"]["S"].as_str());
                 format!("{table} {}", key.and_then(|key| key.get(..2)).unwrap_or("any"))
             }
