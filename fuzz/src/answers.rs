@@ -33,8 +33,10 @@ pub fn run(data: &[u8]) {
             if let (Some(count), Some(plain)) = (doors::count(answer), plain) {
                 assert_eq!(Some(count), plain["Count"].as_u64());
             }
-            if doors::done(answer) && plain.is_some() {
-                assert!(plain.is_some_and(Value::is_object));
+            // Told by its braces: it may hold numbers and texts that the plain reader refuses.
+            if doors::done(answer) {
+                let text = answer.trim_ascii();
+                assert!(text.starts_with(b"{") && text.ends_with(b"}"));
             }
         }
         6 => cancelled(answer, plain),
@@ -80,7 +82,7 @@ fn item(answer: &[u8], plain: Option<&Value>) {
     let Some(Ok(read)) = doors::item(answer) else { return };
     if let Some(plain) = plain {
         match (&read, plain.get("Item").filter(|item| !item.is_null())) {
-            (None, None) => assert!(plain.is_object()),
+            (None, None) => {}
             (Some(item), Some(plain)) => assert!(same_item(item, plain), "{item:?}"),
             (read, plain) => panic!("{read:?} of {plain:?}"),
         }

@@ -47,8 +47,6 @@ const REFUSAL_BODY_MAX: usize = 64 * 1024;
 
 /// What is read, and dropped, of a body that is too large.
 const DRAINED_MAX: usize = 2 * BODY_MAX;
-/// A client that sends nothing for this long has no more to send, or waits for the answer.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -61,6 +59,9 @@ pub struct Timeouts {
     pub head: Duration,
     /// For its whole body.
     pub body: Duration,
+    /// For more of a body that is too large: who sends nothing for this long has no more to send, or waits for the
+    /// answer.
+    pub rest: Duration,
     /// For the client to take any more of what is sent to it.
     pub taking: Duration,
 }
@@ -68,7 +69,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { head: seconds(60), body: seconds(30), taking: seconds(30) }
+        Self { head: seconds(60), body: seconds(30), rest: seconds(1), taking: seconds(30) }
     }
 }
 
@@ -145,7 +146,7 @@ impl Gateway {
             Err(status) => Err(status),
         };
         if is_sent && read == Err(StatusCode::PAYLOAD_TOO_LARGE) {
-            let _ = tokio::time::timeout(self.timeouts.body, drain(&mut body)).await;
+            let _ = tokio::time::timeout(self.timeouts.body, drain(&mut body, self.timeouts.rest)).await;
         }
         let is_read = read.is_ok();
         let mut answer = match read {
@@ -254,9 +255,9 @@ fn admit(parts: &mut Parts, body: &Incoming, peer: SocketAddr) -> Result<(), Sta
 
 /// Reads on in a body that is too large, so that a client that writes first and reads then gets the answer: a connection
 /// that is closed under its hands would take that along. Not for long, and not for what never comes.
-async fn drain(body: &mut Incoming) {
+async fn drain(body: &mut Incoming, idle: Duration) {
     let mut left = DRAINED_MAX;
-    while let Ok(Some(Ok(frame))) = tokio::time::timeout(DRAIN_IDLE, body.frame()).await {
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(idle, body.frame()).await {
         let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
         left = rest;
     }

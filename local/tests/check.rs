@@ -3,15 +3,10 @@
 // The lint lets tests unwrap, but not the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod between;
 mod items;
 
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use items::{delete, get, key, n, pk, pk_sk, put, s};
 use local::check::{Report, check};
 use local::{Options, Stack, demo};
@@ -233,7 +228,7 @@ async fn what_changes_leave_behind_is_consistent() {
     store.change_whitelist(&token.id, &stored.version, &whitelist).await.unwrap();
     store.note_used(&token.id, Timestamp::now(), Timestamp::MIN).await.unwrap();
     consistent("a changed token").await;
-    store.delete_token(&token).await.unwrap();
+    store.delete_token(&token, None).await.unwrap();
     consistent("a deleted token").await;
     stack.stop().await;
 }
@@ -638,53 +633,24 @@ type Falsify = fn(&mut Vec<serde_json::Value>, usize);
 
 /// A DynamoDB in front of the stack's, with one index that is not as the table.
 async fn falsified(stack: &Stack, index: &'static str, falsify: Falsify) -> Store {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let target = stack.dynamodb_endpoint.clone();
     let walks = Arc::new(AtomicUsize::new(0));
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            let (target, walks) = (target.clone(), walks.clone());
-            let service = hyper::service::service_fn(move |request| {
-                let (target, walks) = (target.clone(), walks.clone());
-                async move {
-                    Ok::<_, std::convert::Infallible>(pass(request, &target, index, falsify, &walks).await)
-                }
-            });
-            tokio::spawn(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
-            );
+    between::store(stack, move |call, dynamodb| {
+        let walks = walks.clone();
+        async move {
+            let is_wanted =
+                serde_json::from_slice::<serde_json::Value>(call.body()).unwrap()["IndexName"] == index;
+            let mut answer = dynamodb.answer(call).await;
+            if is_wanted {
+                let mut told: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+                let walk = walks.fetch_add(1, Ordering::SeqCst) + 1;
+                falsify(told["Items"].as_array_mut().unwrap(), walk);
+                *answer.body_mut() = told.to_string().into();
+            }
+            answer.headers_mut().retain_only_type();
+            answer
         }
-    });
-    let credentials = SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "test"));
-    let endpoint = format!("http://{address}");
-    Store::connect("eu-west-1", credentials, Some(&endpoint), stack.store.tables())
-}
-
-async fn pass(
-    request: Request<hyper::body::Incoming>,
-    target: &str,
-    index: &str,
-    falsify: Falsify,
-    walks: &AtomicUsize,
-) -> Response<Full<Bytes>> {
-    let (mut head, body) = request.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    head.uri = format!("{target}/").parse().unwrap();
-    let client = HttpClient::builder(TokioExecutor::new()).build_http();
-    let is_wanted = serde_json::from_slice::<serde_json::Value>(&body).unwrap()["IndexName"] == index;
-    let answer = client.request(Request::from_parts(head, Full::new(body))).await.unwrap();
-    let (mut head, body) = answer.into_parts();
-    let mut body = body.collect().await.unwrap().to_bytes();
-    if is_wanted {
-        let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let walk = walks.fetch_add(1, Ordering::SeqCst) + 1;
-        falsify(answer["Items"].as_array_mut().unwrap(), walk);
-        body = answer.to_string().into();
-    }
-    head.headers.retain_only_type();
-    Response::from_parts(head, Full::new(body))
+    })
+    .await
 }
 
 /// The answer's length and checksum are those of the answer that it was.
@@ -761,7 +727,8 @@ async fn what_is_not_the_same_in_every_walk_is_not_reported() {
 #[tokio::test]
 async fn a_system_at_work_is_consistent() {
     let (stack, _directory) = stack().await;
-    let store = stack.store.clone();
+    let (store, signed_up) = (stack.store.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = signed_up.clone();
     let writer = tokio::spawn(async move {
         for number in 0.. {
             let body = format!(
@@ -771,6 +738,7 @@ async fn a_system_at_work_is_consistent() {
             let given = SignUp::parse(body.as_bytes()).unwrap();
             let client = Client::register(given, Some(demo::AFFILIATE.into()), BucketId::parse(demo::BUCKET));
             assert_eq!(store.sign_up(client, None, None).await.unwrap(), Registered::Created);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     });
     for _ in 0..5 {
@@ -790,6 +758,7 @@ async fn a_system_at_work_is_consistent() {
         }
     }
     assert_eq!(found, expected);
+    assert!(!writer.is_finished() && signed_up.load(Ordering::SeqCst) > 0, "nothing was at work");
     writer.abort();
     stack.stop().await;
 }

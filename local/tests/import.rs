@@ -571,7 +571,7 @@ fn memory_does_not_grow_with_the_file() {
             .spawn()
             .unwrap();
         let (of_import, of_stack) =
-            (format!("/proc/{}/status", import.id()), format!("/proc/{}/status", stack.child.id()));
+            (format!("/proc/{}/status", import.id()), format!("/proc/{}/status", stack.id()));
         let high_water = |path: &str| {
             let status = fs::read_to_string(path).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

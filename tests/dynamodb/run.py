@@ -1,7 +1,8 @@
 """The black-box tests on another DynamoDB than the embedded one: on an emulator of AWS (moto) for each core, or on any
 that is given by its URL. Usage: run.py [--endpoint URL] [--only FILE]... [--threads COUNT] [TEST...]
 
-The functions' own timeouts hold here too: on a machine that is busy otherwise, the emulator is too slow for them."""
+Each attempt of a call has 10 seconds, as with any DynamoDB without TLS; where tests set the timeouts of a region, a
+busy machine's emulator may be too slow for them."""
 
 import argparse
 import json

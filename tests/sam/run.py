@@ -98,7 +98,12 @@ def process(*command, log, **options):
         raise
     finally:
         started.terminate()
-        started.wait(timeout=PATIENCE)
+        try:
+            started.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+            raise
 
 
 # ---------------------------------------------------------------- Docker
@@ -131,9 +136,12 @@ def bootstrap(rootfs, mirror, attempts=4):
         bootstrap(rootfs, mirror, attempts - 1)
 
 
+@contextlib.contextmanager
 def base_image(folder):
-    """A stand-in for AWS's image, which can't be pulled everywhere: a minimal Debian. SAM puts its emulator on top."""
+    """A stand-in for AWS's image, which can't be pulled everywhere: a minimal Debian, until the end. SAM puts its
+    emulator on top."""
     if run("docker", "image", "ls", "--quiet", BASE_IMAGE).strip():
+        yield
         return
     repositories = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").splitlines()
     mirror = next(line.split()[0] for line in repositories if line.endswith(" bookworm"))
@@ -143,26 +151,40 @@ def base_image(folder):
     tar = subprocess.Popen(["tar", "-C", str(rootfs), "-c", "."], stdout=subprocess.PIPE)
     path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
     run("docker", "import", "--change", path, "-", BASE_IMAGE, stdin=tar.stdout)
-    assert tar.wait() == 0
-    shutil.rmtree(rootfs)
+    try:
+        assert tar.wait() == 0
+        shutil.rmtree(rootfs)
+        yield
+    finally:
+        # Where Docker runs on, nobody else is to take it for AWS's.
+        run("docker", "image", "rm", "--force", BASE_IMAGE)
 
 
 # ---------------------------------------------------------------- The local stack
 
 
 @contextlib.contextmanager
+def emails(address):
+    """An SES on an address, which knows the sender; gives its URL."""
+    server = ThreadedMotoServer(ip_address=address, port=0)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        boto3.client("sesv2", region_name=REGION, endpoint_url=url, **keys).create_email_identity(EmailIdentity=SENDER)
+        yield url
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
 def stack(program, folder, address):
     """A local stack in memory with demo data, its DynamoDB and its SES on an address; gives its data directory and
     what it printed."""
-    server = ThreadedMotoServer(ip_address=address, port=0)
-    server.start()
-    ses = "http://{}:{}".format(*server.get_host_and_port())
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    boto3.client("sesv2", region_name=REGION, endpoint_url=ses, **keys).create_email_identity(EmailIdentity=SENDER)
     folder.mkdir()
     out = folder / "greeting"
-    options = ["--memory", "--port", "0", "--log", "error", "--data-dir", str(folder), "--ses-endpoint", ses]
-    with process(program, *options, "--dynamodb-listen", f"{address}:0", log=out) as started:
+    options = ["--memory", "--port", "0", "--log", "error", "--data-dir", str(folder), "--dynamodb-listen", f"{address}:0"]
+    with emails(address) as ses, process(program, *options, "--ses-endpoint", ses, log=out) as started:
 
         def is_ready():
             assert started.poll() is None, "the stack ended"
@@ -170,7 +192,6 @@ def stack(program, folder, address):
 
         until(is_ready, "the stack answers")
         yield folder, out.read_text()
-    server.stop()
 
 
 def functions():
@@ -372,7 +393,7 @@ def main(program, build):
         data, _ = running.enter_context(stack(program, folder / "emulator", LOOPBACK))
         on_emulator(program, build, data, want, folder)
         running.enter_context(docker(folder))
-        base_image(folder)
+        running.enter_context(base_image(folder))
         data, greeting = running.enter_context(stack(program, folder / "containers", BRIDGE))
         in_containers(program, build, data, want, folder)
         start_api(program, build, data, greeting, folder, reference)

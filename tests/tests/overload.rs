@@ -3,11 +3,10 @@
 use futures_util::future::join_all;
 use hyper::Method;
 use local::admission::{Limits, Throttling};
-use local::engine::Engine;
 use local::template::Throttle;
 use serde_json::{Value, json};
 use shared::model::Permission;
-use std::net::Ipv4Addr;
+use tests::dynamodb::Dynamodb;
 use tests::proxy::Proxy;
 use tests::{Answer, TestApp, TokenSpec, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,16 +32,16 @@ fn client(number: usize, more: &str) -> Value {
     json!({ "email": format!("c{number}@example.com"), "phone": "+1234567890", "firstName": "Jane", "more": more })
 }
 
-/// An engine behind a proxy.
-async fn proxied() -> (Engine, Proxy) {
-    let engine = Engine::start((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
-    let proxy = Proxy::start(engine.address).await;
-    (engine, proxy)
+/// A DynamoDB behind a proxy.
+async fn proxied() -> (Dynamodb, Proxy) {
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
+    (dynamodb, proxy)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_concurrency_requests_are_refused_and_nothing_of_them_is_done() {
-    let (_engine, proxy) = proxied().await;
+    let (_dynamodb, proxy) = proxied().await;
     let limits = Limits { concurrency: 2, ..Limits::default() };
     let app = TestApp::start_limited_on(proxy.endpoint(), limits).await;
     let key = app.sign_up_key(&[]).await;
@@ -67,7 +66,7 @@ async fn beyond_the_concurrency_requests_are_refused_and_nothing_of_them_is_done
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_beyond_the_memory_for_them_are_refused() {
-    let (_engine, proxy) = proxied().await;
+    let (_dynamodb, proxy) = proxied().await;
     let limits = Limits { bodies: 64 * 1024, ..Limits::default() };
     let app = TestApp::start_limited_on(proxy.endpoint(), limits).await;
     let key = app.sign_up_key(&[]).await;
@@ -175,7 +174,7 @@ async fn invocations_that_wait_for_their_turn_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_starts_where_answers_to_what_makes_its_tables_are_lost() {
-    let (_engine, proxy) = proxied().await;
+    let (_dynamodb, proxy) = proxied().await;
     for operation in ["CreateTable", "UpdateTimeToLive"] {
         proxy.lose_answers(operation, 2);
     }

@@ -10,12 +10,12 @@ use tests::proxy::Fault::{self, Conflict, WrittenThenConflict, WrittenThenServer
 use tests::proxy::Proxy;
 
 struct Faulty {
-    // Dropped last: the stack goes on calling it.
-    dynamodb: Dynamodb,
-    proxy: Proxy,
     app: TestApp,
     key: String,
     partner: String,
+    proxy: Proxy,
+    // Dropped last: the stack goes on calling it.
+    dynamodb: Dynamodb,
 }
 
 impl Faulty {
@@ -26,7 +26,7 @@ impl Faulty {
         app.bucket("campaigns", "AFF-123", &["facebook_ads"]).await;
         let key = app.sign_up_key(&[]).await;
         let partner = app.partner(&["AFF-123"]).await;
-        Self { dynamodb, proxy, app, key, partner }
+        Self { app, key, partner, proxy, dynamodb }
     }
 
     async fn fails(&self, faults: &[Fault]) {

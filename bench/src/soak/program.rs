@@ -33,11 +33,22 @@ pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A running stack; killed when it goes out of scope.
+/// A process; killed when it goes out of scope.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running stack.
 #[derive(Debug)]
 pub(crate) struct Running {
     program: PathBuf,
-    child: Child,
+    process: Process,
     directory: PathBuf,
     pub(crate) credentials: Credentials,
 }
@@ -46,7 +57,7 @@ impl Running {
     /// Starts a stack without demo data, and waits until it is ready.
     pub(crate) fn start(program: &Path, directory: &Path, options: &[String]) -> Result<Self> {
         let log = std::fs::File::create(directory.join("stack.log"))?;
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(["serve", "--port", "0", "--no-demo-data", "--log", "error"])
             .arg("--data-dir")
             .arg(directory)
@@ -55,21 +66,21 @@ impl Running {
             .stderr(log)
             .spawn()
             .with_context(|| format!("{} can't be started", program.display()))?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?);
+        let mut process = Process(child);
+        let mut lines = BufReader::new(process.0.stdout.take().context("no output")?);
         let mut line = String::new();
         while !line.starts_with("Ready") {
             line.clear();
             if lines.read_line(&mut line)? == 0 {
-                let _ = child.wait();
                 bail!("the stack ended while it started: {}", tail(directory));
             }
         }
         let credentials = credentials::read(directory, "credentials.json")?.context("no credentials.json")?;
-        Ok(Self { program: program.to_owned(), child, directory: directory.to_owned(), credentials })
+        Ok(Self { program: program.to_owned(), process, directory: directory.to_owned(), credentials })
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Host and port.
@@ -93,10 +104,10 @@ impl Running {
 
     /// Asks it to end, as Ctrl-C does, and waits until it has.
     pub(crate) async fn end(mut self) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        kill(Pid::from_raw(i32::try_from(self.process.0.id())?), Signal::SIGTERM)?;
         let begun = Instant::now();
         loop {
-            match self.child.try_wait()? {
+            match self.process.0.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => bail!("the stack ended with {status}: {}", self.log()),
                 None if begun.elapsed() > END => bail!("the stack does not end"),
@@ -109,13 +120,6 @@ impl Running {
         let mut command = Command::new(&self.program);
         command.arg(name).arg("--data-dir").arg(&self.directory);
         command
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

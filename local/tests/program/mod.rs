@@ -12,9 +12,19 @@ use std::thread::JoinHandle;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
-/// A running program; killed when it goes out of scope.
+/// A process; killed when it goes out of scope.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running program.
 pub struct Running {
-    pub child: Child,
+    process: Process,
     log: Option<JoinHandle<String>>,
     /// What it printed until it was ready.
     pub greeting: String,
@@ -23,22 +33,26 @@ pub struct Running {
 
 impl Running {
     pub fn start(directory: &Path, options: &[&str]) -> Self {
-        let mut child =
-            command(directory, options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = command(directory, options);
+        let mut process = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         // Read all the time: a full pipe would stop whoever logs.
-        let mut stderr = child.stderr.take().unwrap();
+        let mut stderr = process.0.stderr.take().unwrap();
         let log = std::thread::spawn(move || {
             let mut log = String::new();
             stderr.read_to_string(&mut log).unwrap();
             log
         });
         let mut greeting = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = BufReader::new(process.0.stdout.take().unwrap());
         while !greeting.contains("Ready") {
             assert_ne!(lines.read_line(&mut greeting).unwrap(), 0, "it ended: {greeting}");
         }
         let credentials = std::fs::read(directory.join("credentials.json")).unwrap();
-        Self { child, log: Some(log), greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
+        Self { process, log: Some(log), greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     pub fn credential(&self, name: &str) -> &str {
@@ -47,11 +61,11 @@ impl Running {
 
     /// Sends a signal, and gives the exit status and what was logged.
     pub fn end(mut self, signal: &str) -> (ExitStatus, String) {
-        let kill = format!("kill {signal} {}", self.child.id());
+        let kill = format!("kill {signal} {}", self.id());
         let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
         let log = self.log.take().unwrap().join().unwrap();
-        (self.child.wait().unwrap(), log)
+        (self.process.0.wait().unwrap(), log)
     }
 
     pub fn leads(&self, body: &str) -> (u16, Value) {
@@ -138,13 +152,6 @@ impl Running {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
         (head[9..12].parse().unwrap(), body)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -63,6 +63,15 @@ fn checksum(body: &str) -> String {
     digits.into_iter().rev().collect()
 }
 
+/// Addresses up to the longest there are, of letters whose small form is another, or several.
+fn addresses() -> impl Strategy<Value = (String, Email)> {
+    let parts = ("[a-zäöüßİıΣςσKéñЖ0-9]{1,64}", "[a-zäöüİ]{1,50}", "[a-zİ]{1,63}", 0..4usize);
+    parts.prop_filter_map("no address", |(user, domain, more, times)| {
+        let text = format!("{user}@{domain}.{}com", format!("{more}.").repeat(times));
+        Email::parse(&text).map(|email| (text, email))
+    })
+}
+
 proptest! {
     #![proptest_config(cases(3000))]
 
@@ -111,17 +120,11 @@ proptest! {
     }
 
     #[test]
-    fn every_valid_email_is_found_by_its_key(
-        user in "[a-zäöüßİıΣςσKéñЖ0-9]{1,64}", domain in "[a-zäöüİ]{1,50}", more in "[a-zİ]{1,63}",
-        times in 0..4usize,
-    ) {
-        let text = format!("{user}@{domain}.{}com", format!("{more}.").repeat(times));
-        if let Some(email) = Email::parse(&text) {
-            prop_assert_eq!(&Email::key_of(email.key()), email.key());
-            prop_assert_eq!(&Email::key_of(&text.to_lowercase()), email.key());
-            // Look-ups leave out what is longer than an address can be.
-            prop_assert!(email.key().chars().count() <= Email::KEY_MAX_CHARS, "{}", text);
-        }
+    fn every_valid_email_is_found_by_its_key((text, email) in addresses()) {
+        prop_assert_eq!(&Email::key_of(email.key()), email.key());
+        prop_assert_eq!(&Email::key_of(&text.to_lowercase()), email.key());
+        // Look-ups leave out what is longer than an address can be.
+        prop_assert!(email.key().chars().count() <= Email::KEY_MAX_CHARS, "{}", text);
     }
 
     #[test]
