@@ -143,9 +143,23 @@ def seeds():
         (4, "1609459200000#69ce"), (5, "203.0.113.0/24\n2001:db8::/32\n203.0.113.7"), (5, "::ffff:1.2.3.4/128\n::1"),
         (5, "0.0.0.0/0\n::/0\n::ffff:1.2.3.4"), (6, "2024-02-29T23:59:59.999+02:00"), (6, "2286-11-20T17:46:39.999Z"),
         (7, "o'neil@example.ie"), (7, "ünï@exämple.de"), (7, "ΝΙΚΟΣ@example.gr"), (8, "+1 (234) 567-89.0"),
-        (9, '"0", *'), (10, 'a"b\\c\n\x7f'), (11, "[" * 32 + "]" * 32), (11, '{"a":["[\\"["]}'),
+        # What is the last to be right, and the first to be wrong.
+        *((8, "+" * (length % 2) + "1" * length) for length in (4, 5, 15, 16)),
+        *((3, "b" * length) for length in (0, 128, 129)), *((3, "0" * length) for length in (31, 33)),
+        *((5, f"1.2.3.4/{bits}\n::/{bits}\n1.2.3.5") for bits in (0, 1, 31, 32, 33, 127, 128, 129)),
+        *((7, f"{'l' * local}@{'d' * 59}.{'d' * 59}.{'d' * 59}.{'d' * rest}.co") for local, rest in
+          ((64, 6), (64, 7), (65, 3), (1, 59))),
+        (9, '"0", *'), (10, 'a"b\\c\n\x7f'),
+        *((10, f"a{chr(code)}b") for code in [*range(33), 0x7f, 0x80, 0x2028, 0xfffe]),
+        (11, '{"a":["\\\\",["\\n",{"]":"\\u005b["}]]}'), (11, '["\\\\\\"[", "\\/", [[]]]'),
+        (11, "[" * 32 + "]" * 32), (11, '{"a":["[\\"["]}'),
     ]
     bodies["texts"] += [bytes([kind]) + text.encode() for kind, text in texts]
+    bodies["leads"] += [line({"filters": {name: [low, high]}}) for name in ("createdDate", "updatedDate")
+                        for low, high in (("5", "5"), ("6", "5"), (None, 9999999999999), (-1, None), (0, 10000000000000))]
+    bodies["leads"] += [line({name: value}) for name, value in (
+        ("limit", 0), ("limit", 1), ("limit", 5000), ("limit", 5001), ("offset", 1000000000), ("offset", 1000000001),
+        ("offset", -1), ("keyBy", "id"), ("keyBy", "Id"))]
     answers = [
         (0, {"Item": CLIENT}), (0, {"Item": BUCKET}), (0, {}), (0, {"Item": ODD}), (1, items(LEAD, CLIENT)),
         (1, items(LEAD, more=True)), (2, batch(LEAD, CLIENT)), (3, batch(BUCKET)), (4, items(MONTH, MINUTE)),
