@@ -105,7 +105,7 @@ where
 ///
 /// # Errors
 /// As [`serve()`].
-pub fn serve_people<F, R>(function: &'static str, handler: F) -> Result<(), lambda_http::Error>
+pub fn serve_without_tokens<F, R>(function: &'static str, handler: F) -> Result<(), lambda_http::Error>
 where
     F: Fn(std::sync::Arc<App>, lambda_http::Request) -> R,
     R: Future<Output = http::Response> + Send,

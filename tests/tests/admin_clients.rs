@@ -544,3 +544,22 @@ async fn nobody_conflicts_with_their_own_write() {
     drop(app);
     dynamodb.stop().await;
 }
+
+/// None is left out in silence: a list that can't be merged is refused, and what makes it shorter works.
+#[tokio::test]
+async fn clients_in_more_buckets_than_are_merged_are_asked_for_by_bucket() {
+    let app = TestApp::start().await;
+    for number in 0..1000 {
+        app.bucket(&format!("b{number}"), "A", &[]).await;
+    }
+    app.store_clients(&[new_client("c@example.com", "A", "b7", None)]).await;
+    let list = async |query: &str| {
+        app.admin(app.administrator(), "GET", &format!("/api/admin/clients?{query}"), None).await
+    };
+    list("affiliateID=A").await.assert_error(
+        400,
+        "The clients are in more than 1000 buckets: use bucketId, or an affiliateID with fewer",
+    );
+    let by_bucket = list("affiliateID=A&bucketId=b7").await.json();
+    assert_eq!(by_bucket["items"].as_array().unwrap().len(), 1);
+}

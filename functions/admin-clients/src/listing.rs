@@ -116,8 +116,8 @@ impl Filter<'_> {
         };
         let mut buckets = Vec::new();
         // A few at a time, so that no more are read than are merged, or not many.
-        for affiliates in affiliates.chunks(10) {
-            let found = try_join_all(affiliates.iter().map(|affiliate| buckets_of(store, affiliate))).await?;
+        for some in affiliates.chunks(10) {
+            let found = try_join_all(some.iter().map(|affiliate| buckets_of(store, affiliate))).await?;
             buckets.extend(found.into_iter().flatten());
             if affiliates.len() + buckets.len() > LISTS_MAX {
                 return Err(ApiError::bad_request(TOO_MANY));

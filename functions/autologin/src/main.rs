@@ -1,5 +1,5 @@
 //! Lambda entry point of `autologin`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::serve_people("autologin", autologin::handle)
+    shared::serve_without_tokens("autologin", autologin::handle)
 }

@@ -1,5 +1,5 @@
 //! Lambda entry point of `session`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::serve_people("session", session::handle)
+    shared::serve_without_tokens("session", session::handle)
 }

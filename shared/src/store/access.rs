@@ -304,17 +304,13 @@ impl Store {
         whitelist: &Whitelist,
     ) -> Result<Changed, StoreError> {
         let to = Version::fresh().map_err(|_| StoreError::new("change whitelist", "no random source"))?;
-        let condition = match from.as_str() {
-            Some(_) => "rev = :rev",
-            None => "attribute_exists(id) AND attribute_not_exists(rev)",
-        };
         let sent = self
             .sdk()
             .update_item()
             .table_name(&self.tables.tokens)
             .key("id", s(id.as_str()))
             .update_expression("SET whitelist = :whitelist, rev = :to")
-            .condition_expression(condition)
+            .condition_expression(token_unchanged(from))
             .expression_attribute_values(":whitelist", list(whitelist.entries()))
             .expression_attribute_values(":to", s(to.as_str().unwrap_or_default()))
             .set_expression_attribute_values_of(from)
@@ -338,11 +334,7 @@ impl Store {
         let unbuilt = |_| StoreError::new("delete token", "request could not be built");
         let delete = |table: &str, id: String| Delete::builder().table_name(table).key("id", s(id));
         let own = delete(&self.tables.tokens, token.id.to_string())
-            .condition_expression(match from.map(Version::as_str) {
-                Some(Some(_)) => "rev = :rev",
-                Some(None) => "attribute_exists(id) AND attribute_not_exists(rev)",
-                None => "attribute_exists(id)",
-            })
+            .condition_expression(from.map_or("attribute_exists(id)", token_unchanged))
             .set_expression_attribute_values(
                 from.and_then(Version::as_str).map(|version| [(":rev".to_owned(), s(version))].into()),
             )
@@ -530,6 +522,14 @@ impl Store {
                 _ => Err(StoreError::of("delete role", &error)),
             },
         }
+    }
+}
+
+/// As [`unchanged`], of a token, whose key has another name.
+fn token_unchanged(version: &Version) -> &'static str {
+    match version.as_str() {
+        Some(_) => "rev = :rev",
+        None => "attribute_exists(id) AND attribute_not_exists(rev)",
     }
 }
 
