@@ -73,7 +73,7 @@ impl File {
     pub fn answer(&self, headers: &HeaderMap) -> Result<Answer, ApiError> {
         let answer = if is_named(headers, &self.tag) {
             Answer::unchanged()
-        } else if lists(headers, &ACCEPT_ENCODING, accepts_gzip) {
+        } else if accepts_gzip(headers) {
             Answer::bytes(200, self.content_type, self.compressed.to_vec()).header("content-encoding", "gzip")
         } else {
             Answer::bytes(200, self.content_type, self.plain()?)
@@ -84,20 +84,29 @@ impl File {
 
 fn is_named(headers: &HeaderMap, tag: &str) -> bool {
     let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
-    lists(headers, &IF_NONE_MATCH, |listed| listed == "*" || bare(listed) == bare(tag))
+    elements(headers, &IF_NONE_MATCH).any(|listed| listed == "*" || bare(listed) == bare(tag))
 }
 
-/// Whether one of a header's comma-separated elements is such.
-fn lists(headers: &HeaderMap, name: &HeaderName, is_such: impl Fn(&str) -> bool) -> bool {
+/// A header's comma-separated elements.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|element| is_such(element.trim()))
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-fn accepts_gzip(element: &str) -> bool {
+/// RFC 9110, section 12.5.3: by its own weight, or by that of `*` where it is not listed itself.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let is_gzip = |coding: &str| ["gzip", "x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name));
+    let codings = || elements(headers, &ACCEPT_ENCODING).map(weighted);
+    let listed = codings().find(|(coding, _)| is_gzip(coding));
+    let any = || codings().find(|(coding, _)| *coding == "*");
+    listed.or_else(any).is_some_and(|(_, is_wanted)| is_wanted)
+}
+
+/// A coding, and whether its weight is above zero, as it is where none is given.
+fn weighted(element: &str) -> (&str, bool) {
     let (coding, weight) = element.split_once(';').unwrap_or((element, "q=1"));
-    let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
-    ["gzip", "x-gzip", "*"].contains(&coding.trim().to_ascii_lowercase().as_str())
-        && weight.is_none_or(|q| q > 0.0)
+    let weight = weight.trim().split_once('=').and_then(|(_, weight)| weight.trim().parse::<f32>().ok());
+    (coding.trim(), weight.is_none_or(|weight| weight > 0.0))
 }
 
 #[cfg(test)]
@@ -106,19 +115,28 @@ mod tests {
 
     #[test]
     fn gzip_is_accepted_where_it_is_listed_with_a_weight_above_zero() {
-        for (element, expected) in [
+        for (listed, expected) in [
             ("gzip", true),
             ("GZIP;q=0.5", true),
-            ("gzip; q=1.0", true),
+            ("gzip; Q=1.0", true),
+            ("x-gzip", true),
             ("*", true),
+            ("br, deflate;q=0.1, gzip;q=0.001", true),
+            ("*;q=0, gzip", true),
             ("gzip;q=0", false),
             ("gzip;q=0.000", false),
+            ("gzip;q=0, *", false),
+            ("*, gzip;q=0", false),
+            ("*;q=0", false),
             ("br", false),
+            ("gzipped", false),
             ("identity", false),
             ("", false),
         ] {
-            assert_eq!(accepts_gzip(element), expected, "{element}");
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, listed.parse().unwrap())]);
+            assert_eq!(accepts_gzip(&headers), expected, "{listed}");
         }
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
     #[test]
