@@ -96,7 +96,7 @@ def line(value):
 
 def seeds():
     bodies = {"leads": [b"", b"{}"], "sign_up": [b""], "admin": [], "texts": [], "answers": [], "event": [],
-              "import": []}
+              "files": [], "import": []}
     reference = line({
         "email": "user@example.com", "phone": "+1 (234) 567-890", "firstName": "Jane", "lastName": "Doe",
         "dateOfBirth": "1990-05-01", "affiliateID": "AFF-123", "sourceId": "ads", "status": "new", "state": "active",
@@ -175,6 +175,11 @@ def seeds():
     for function, event in events():
         if function == "registration-email":
             bodies["answers"].append(b"\x07" + line(event))
+        elif function in ("docs", "console"):
+            kind = bytes([function == "console"])
+            bodies["files"].append(kind + line(event))
+            for headers in ({"accept-encoding": "gzip;q=0.5, *;q=0"}, {"accept-encoding": "br, *", "if-none-match": 'W/"x", *'}):
+                bodies["files"].append(kind + line({**event, "headers": headers}))
         elif function in FUNCTIONS:
             of_function.setdefault(function, []).append(event)
     bodies_of = {

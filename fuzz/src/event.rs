@@ -267,7 +267,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// What API Gateway can send: the caller writes headers, parameters and the body, and API Gateway the rest.
-fn possible(event: Value) -> Option<Value> {
+pub(crate) fn possible(event: Value) -> Option<Value> {
     let texts = |value: &Value| -> Option<Value> {
         let object = value.as_object()?.iter().filter(|(_, value)| value.is_string());
         Some(Value::Object(object.map(|(name, value)| (name.clone(), value.clone())).collect()))

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod answers;
 pub mod event;
+pub mod files;
 pub mod import;
 pub mod leads;
 pub mod sign_up;
