@@ -1,13 +1,8 @@
 //! `local bootstrap` as operators run it: the first administrator's token on the embedded engine,
 //! stopped and running.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
+use crate::program::{Output, Running, run};
 use local::{Options, Stack};
-use program::{Output, Running, run};
 use serde_json::json;
 use shared::model::{NewToken, Permissions, Role, RoleId, Timestamp, Whitelist};
 use std::path::Path;
@@ -168,7 +163,7 @@ async fn a_changed_administrator_role_is_given_back_by_force_only() {
 #[test]
 fn what_cannot_be_printed_is_not_left_valid() {
     let directory = tempfile::tempdir().unwrap();
-    let failed = program::command(directory.path(), &["bootstrap"])
+    let failed = crate::program::command(directory.path(), &["bootstrap"])
         .stdout(std::fs::File::options().write(true).open("/dev/full").unwrap())
         .output()
         .unwrap();
@@ -201,8 +196,9 @@ fn mistakes_are_named() {
         ),
         ([at_endpoint.as_slice(), six.as_slice()].concat(), "there is no table Mytokens"),
     ] {
-        let output = program::output(program::plain(&[&["bootstrap"], options.as_slice()].concat()));
+        let output =
+            crate::program::output(crate::program::plain(&[&["bootstrap"], options.as_slice()].concat()));
         assert!(refused(&output).contains(expected), "{output:?}");
     }
-    refused(&program::output(program::plain(&["bootstrap", at_endpoint[0], at_endpoint[1]])));
+    refused(&crate::program::output(crate::program::plain(&["bootstrap", at_endpoint[0], at_endpoint[1]])));
 }

@@ -1,13 +1,7 @@
 //! `local check`: finds nothing in what the system writes, and each damage that is done to it.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod between;
-mod items;
-
+use crate::items::{delete, get, key, n, pk, pk_sk, put, s};
 use aws_sdk_dynamodb::types::AttributeValue;
-use items::{delete, get, key, n, pk, pk_sk, put, s};
 use local::check::{Report, check};
 use local::{Options, Stack, demo};
 use shared::model::{Bucket, BucketId, Client, ClientId, Email, SignUp, Timestamp, TokenId, Whitelist};
@@ -634,7 +628,7 @@ type Falsify = fn(&mut Vec<serde_json::Value>, usize);
 /// A DynamoDB in front of the stack's, with one index that is not as the table.
 async fn falsified(stack: &Stack, index: &'static str, falsify: Falsify) -> Store {
     let walks = Arc::new(AtomicUsize::new(0));
-    between::store(stack, move |call, dynamodb| {
+    crate::between::store(stack, move |call, dynamodb| {
         let walks = walks.clone();
         async move {
             let is_wanted =

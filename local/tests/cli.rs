@@ -1,11 +1,6 @@
 //! The `local` program as developers run it: its options, its files, its end.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
-use program::{Output, PROGRAM, Running, run};
+use crate::program::{Output, PROGRAM, Running, run};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

@@ -1,12 +1,7 @@
 //! The log while clients mean it ill: one JSON object a line, with the fields that lines have, and nothing in it of what
 //! requests carry.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
-use program::Running;
+use crate::program::Running;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,11 +1,6 @@
 //! `local import` and `local export` as operators run them, on the embedded engine.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
-use program::{Output, Running, command, output, run};
+use crate::program::{Output, Running, command, output, run};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
@@ -165,7 +160,7 @@ fn rejected_records_are_reported_and_the_others_imported() {
          nine@example.com,12345,Nine,,,,1234567890,nowhere\n\
          ten@example.com,12345,Ten,,,,,\n",
     );
-    let dry = output(program::plain(&["import", &csv, "--dry-run"]));
+    let dry = output(crate::program::plain(&["import", &csv, "--dry-run"]));
     assert_eq!(dry.code, Some(3), "{dry:?}");
     assert!(dry.stdout.starts_with("5 records are valid, 5 are not; nothing was imported.\n"), "{dry:?}");
     let dry = fs::read_to_string(place.path("clients.csv.dry-run.csv")).unwrap();
@@ -328,7 +323,7 @@ fn an_import_is_done_once_and_goes_on_with_the_same_only() {
     );
     let running: Value = serde_json::from_slice(&fs::read(place.data().join("stack.json")).unwrap()).unwrap();
     let endpoint = running["dynamodbEndpoint"].as_str().unwrap();
-    let elsewhere = output(program::plain(&["import", &csv, "--dynamodb-endpoint", endpoint]));
+    let elsewhere = output(crate::program::plain(&["import", &csv, "--dynamodb-endpoint", endpoint]));
     assert!(
         !elsewhere.success && elsewhere.stderr.contains("it was going to another system"),
         "{elsewhere:?}"
@@ -547,7 +542,7 @@ fn a_reader_that_had_enough_is_no_error() {
     let place = Place::new();
     drop(place.serve());
     assert!(place.import(&place.write("clients.csv", &many(6000)), &[]).code == Some(3));
-    let program = Path::new(program::PROGRAM).display();
+    let program = Path::new(crate::program::PROGRAM).display();
     let pipe = format!(
         "'{program}' export {CAMPAIGNS} --data-dir '{}' | head -1; echo ${{PIPESTATUS[0]}}",
         place.data().display()
@@ -557,7 +552,7 @@ fn a_reader_that_had_enough_is_no_error() {
     assert_eq!(text, "id,email,affiliateID,status,createdDate,updatedDate,ftd\n0\n");
 }
 
-/// Figures for docs/performance.md: `IMPORT_ROWS=25000 cargo test --release -p local --test import
+/// Figures for docs/performance.md: `IMPORT_ROWS=25000 cargo test --release -p local --test commands
 /// memory -- --nocapture`.
 #[test]
 fn memory_does_not_grow_with_the_file() {

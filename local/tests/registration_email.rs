@@ -1,11 +1,6 @@
 //! Registration emails of the program as a process: killed, restarted, and what was given up.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
-use program::{Running, run};
+use crate::program::{Running, run};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -134,7 +129,10 @@ fn emails_that_were_given_up_are_sent_by_a_command_and_no_others() {
     for days in ["0", "30"] {
         assert!(!run(directory.path(), &["resend-emails", "--days", days]).success);
     }
-    let unknown =
-        program::output(program::plain(&["resend-emails", "--dynamodb-endpoint", "http://127.0.0.1:9"]));
+    let unknown = crate::program::output(crate::program::plain(&[
+        "resend-emails",
+        "--dynamodb-endpoint",
+        "http://127.0.0.1:9",
+    ]));
     assert!(!unknown.success, "{unknown:?}");
 }

@@ -1,16 +1,9 @@
 //! `local check --repair`: whatever damage is done to what follows from the records is undone, nothing else
 //! is touched, and a system at work loses nothing by it.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod between;
-mod items;
-mod program;
-
+use crate::items::{delete, get, key, n, pk, pk_sk, put, s};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
-use items::{delete, get, key, n, pk, pk_sk, put, s};
 use local::check::{Repaired, check, repair};
 use local::{Options, Stack, demo};
 use rand::rngs::StdRng;
@@ -750,7 +743,7 @@ struct Between {
 async fn between(stack: &Stack, fate: impl Fn(usize) -> Fate + Clone + Send + Sync + 'static) -> Between {
     let (met, gate) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let (signal, closed, count) = (met.clone(), gate.clone(), Arc::new(AtomicUsize::new(0)));
-    let store = between::store(stack, move |call, dynamodb| {
+    let store = crate::between::store(stack, move |call, dynamodb| {
         let (signal, closed) = (signal.clone(), closed.clone());
         let is_write = call.headers()["x-amz-target"].to_str().unwrap().contains("Transact");
         let fate = if is_write { fate(count.fetch_add(1, Ordering::SeqCst)) } else { Fate::Passes };
@@ -898,11 +891,11 @@ fn the_command_repairs_and_ends_with_its_code() {
     let directory = directory.path();
     let lead = format!("E#{}", "user1@example.com");
     // A stack that runs.
-    let running = program::Running::start(directory, &["--port", "0"]);
+    let running = crate::program::Running::start(directory, &["--port", "0"]);
     running.delete_item("ClientsTable", &lead);
-    let found = program::run(directory, &["check"]);
+    let found = crate::program::run(directory, &["check"]);
     assert_eq!(found.code, Some(4), "{found:?}");
-    let repaired = program::run(directory, &["check", "--repair"]);
+    let repaired = crate::program::run(directory, &["check", "--repair"]);
     assert_eq!(repaired.code, Some(0), "{repaired:?}");
     assert!(repaired.stdout.contains(": lead in clients, E#u…@example.com: is missing"), "{repaired:?}");
     assert!(repaired.stdout.contains("1 problems repaired\n"), "{repaired:?}");
@@ -923,7 +916,7 @@ fn the_command_repairs_and_ends_with_its_code() {
     tokio::runtime::Runtime::new().unwrap().block_on(put(&store, "ClientsTable", pk("X#1")));
     let endpoint = endpoint.to_owned();
     let arguments = ["check", "--repair", "--json", "--dynamodb-endpoint", &endpoint];
-    let left = program::output(program::plain(&arguments));
+    let left = crate::program::output(crate::program::plain(&arguments));
     assert_eq!(left.code, Some(4), "{left:?}");
     let report: serde_json::Value = serde_json::from_str(&left.stdout).unwrap();
     assert_eq!((&report["consistent"], &report["repairedCount"]), (&false.into(), &1.into()), "{report}");
@@ -933,7 +926,7 @@ fn the_command_repairs_and_ends_with_its_code() {
     running.end("-TERM");
     // One that does not run.
     let begin = Instant::now();
-    let left = program::run(directory, &["check", "--repair"]);
+    let left = crate::program::run(directory, &["check", "--repair"]);
     assert_eq!(left.code, Some(4), "{left:?}");
     assert!(left.stdout.contains("1 problems left:\nleft: unrecognised in clients, X#1"), "{left:?}");
     assert!(left.stdout.contains("\n  nothing reads it: delete it"), "{left:?}");

@@ -1,12 +1,7 @@
 //! Two stacks, each a process with caches of its own, on one database: what CONTRACT.md, section
 //! 1, promises across running instances.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod program;
-
-use program::Running;
+use crate::program::Running;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;

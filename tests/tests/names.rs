@@ -52,6 +52,21 @@ fn each_function_has_a_test_file_of_its_name() {
     }
 }
 
+/// Cargo looks for no files of tests by itself there: one that nothing names would never run.
+#[test]
+fn every_file_of_tests_is_run() {
+    for (package, root) in [("tests", "api"), ("local", "commands")] {
+        let read = |path: &str| fs::read_to_string(workspace().join(package).join(path)).unwrap();
+        let (manifest, modules) = (read("Cargo.toml"), read(&format!("tests/{root}.rs")));
+        for file in entries(&format!("{package}/tests")) {
+            let name = file.trim_end_matches(".rs");
+            let is_target = manifest.contains(&format!("path = \"tests/{name}.rs\"\n"));
+            let is_module = modules.contains(&format!("mod {name};\n"));
+            assert!(is_target != is_module, "{package}/tests/{file}");
+        }
+    }
+}
+
 #[test]
 fn each_function_has_events_for_success_no_token_and_a_bad_body() {
     assert_eq!(names(), entries("events"));

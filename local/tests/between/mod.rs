@@ -1,8 +1,5 @@
 //! A DynamoDB in front of a stack's own, which answers otherwise where a test wants it.
 
-// The lint lets tests unwrap, but not the functions that tests share.
-#![allow(clippy::unwrap_used)]
-
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};

@@ -1,8 +1,5 @@
 //! Items of DynamoDB past the store: as tests read and damage them.
 
-// The lint lets tests unwrap, but not the functions that tests share; no test uses all of them.
-#![allow(clippy::unwrap_used, dead_code)]
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::store::{Item, Store};
 

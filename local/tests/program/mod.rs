@@ -1,8 +1,5 @@
 //! The `local` program as a process, for the tests that run it.
 
-// Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
-
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
 /// A process; killed when it goes out of scope.
 struct Process(Child);
@@ -23,7 +20,7 @@ impl Drop for Process {
 }
 
 /// A running program.
-pub struct Running {
+pub(crate) struct Running {
     process: Process,
     log: Option<JoinHandle<String>>,
     /// What it printed until it was ready.
@@ -32,7 +29,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(directory: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(directory: &Path, options: &[&str]) -> Self {
         let mut command = command(directory, options);
         let mut process = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         // Read all the time: a full pipe would stop whoever logs.
@@ -51,16 +48,16 @@ impl Running {
         Self { process, log: Some(log), greeting, credentials: serde_json::from_slice(&credentials).unwrap() }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.process.0.id()
     }
 
-    pub fn credential(&self, name: &str) -> &str {
+    pub(crate) fn credential(&self, name: &str) -> &str {
         self.credentials[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.credentials))
     }
 
     /// Sends a signal, and gives the exit status and what was logged.
-    pub fn end(mut self, signal: &str) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self, signal: &str) -> (ExitStatus, String) {
         let kill = format!("kill {signal} {}", self.id());
         let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
@@ -68,30 +65,30 @@ impl Running {
         (self.process.0.wait().unwrap(), log)
     }
 
-    pub fn leads(&self, body: &str) -> (u16, Value) {
+    pub(crate) fn leads(&self, body: &str) -> (u16, Value) {
         let (bucket, affiliate) = (self.credential("bucketId"), self.credential("affiliateID"));
         let path = format!("/api/public/buckets/{bucket}/{affiliate}/leads");
         self.post(&path, "authorization", self.credential("partnerToken"), body)
     }
 
-    pub fn sign_up(&self, body: &str) -> (u16, Value) {
+    pub(crate) fn sign_up(&self, body: &str) -> (u16, Value) {
         self.post("/tradersroom/api/auth/signup", "x-api-key", self.credential("signupKey"), body)
     }
 
-    pub fn post(&self, path: &str, header: &str, token: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, header: &str, token: &str, body: &str) -> (u16, Value) {
         self.send("POST", path, (header, token), body)
     }
 
-    pub fn get(&self, path: &str, token: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str, token: &str) -> (u16, Value) {
         self.send("GET", path, ("authorization", token), "")
     }
 
-    pub fn delete(&self, path: &str, token: &str) -> u16 {
+    pub(crate) fn delete(&self, path: &str, token: &str) -> u16 {
         self.send("DELETE", path, ("authorization", token), "").0
     }
 
     /// Id of a token, which an administrator's token finds by its first characters.
-    pub fn token_id(&self, administrator: &str) -> String {
+    pub(crate) fn token_id(&self, administrator: &str) -> String {
         let (_, list) = self.get("/api/admin/tokens", administrator);
         let mut items = list["items"].as_array().unwrap().iter();
         let own = items
@@ -116,7 +113,7 @@ impl Running {
     }
 
     /// Whether an item of a table of the stack's DynamoDB has an attribute.
-    pub fn has_attribute(&self, table: &str, pk: &str, attribute: &str) -> bool {
+    pub(crate) fn has_attribute(&self, table: &str, pk: &str, attribute: &str) -> bool {
         use aws_sdk_dynamodb::types::AttributeValue;
         let store = self.store(table);
         let get = store.sdk().get_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned()));
@@ -126,7 +123,7 @@ impl Running {
     }
 
     /// Takes an item out of a table of the stack's DynamoDB.
-    pub fn delete_item(&self, table: &str, pk: &str) {
+    pub(crate) fn delete_item(&self, table: &str, pk: &str) {
         use aws_sdk_dynamodb::types::AttributeValue;
         let store = self.store(table);
         let delete = store.sdk().delete_item().table_name(table).key("pk", AttributeValue::S(pk.to_owned()));
@@ -135,7 +132,7 @@ impl Running {
     }
 
     /// The least HTTP client there is; an empty answer is `null`.
-    pub fn send(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> (u16, Value) {
+    pub(crate) fn send(&self, method: &str, path: &str, header: (&str, &str), body: &str) -> (u16, Value) {
         let host = self.credential("baseUrl").strip_prefix("http://").unwrap();
         let mut socket = TcpStream::connect(host).unwrap();
         write!(
@@ -157,28 +154,28 @@ impl Running {
 
 /// What a program that ended has printed.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     pub success: bool,
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-pub fn command(directory: &Path, options: &[&str]) -> Command {
+pub(crate) fn command(directory: &Path, options: &[&str]) -> Command {
     let mut command = plain(options);
     command.arg("--data-dir").arg(directory);
     command
 }
 
 /// The program without a data directory.
-pub fn plain(options: &[&str]) -> Command {
+pub(crate) fn plain(options: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(options);
     command
 }
 
 /// Runs a program to its end.
-pub fn output(mut command: Command) -> Output {
+pub(crate) fn output(mut command: Command) -> Output {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Output {
@@ -190,6 +187,6 @@ pub fn output(mut command: Command) -> Output {
 }
 
 /// Runs the program on a data directory to its end.
-pub fn run(directory: &Path, options: &[&str]) -> Output {
+pub(crate) fn run(directory: &Path, options: &[&str]) -> Output {
     output(command(directory, options))
 }
