@@ -83,12 +83,17 @@ async fn token(
     Ok(token.expose().to_owned())
 }
 
-/// Creates the demo buckets and leads where they are missing. A second start, or a start after
-/// one that was cut off, adds what is not there and changes nothing else.
+/// Creates the demo buckets and leads, unless all were there once. A start after one that was cut off adds what is not
+/// there; one after that brings nothing back that was deleted.
 ///
 /// # Errors
 /// DynamoDB failed.
 pub async fn create_data(store: &Store) -> Result<()> {
+    // The published example's lead is written last: where it is there, all are.
+    let published = Keys { emails: vec!["user1@example.com".into()], ids: vec![] };
+    if !store.leads_by_keys(&published).await?.is_empty() {
+        return Ok(());
+    }
     let created = Timestamp::parse_iso("2021-01-01").context("demo date")?;
     for (id, name, affiliate, sources) in BUCKETS {
         let bucket = Bucket {
@@ -100,12 +105,8 @@ pub async fn create_data(store: &Store) -> Result<()> {
         };
         store.create_bucket(&bucket).await?;
     }
-    // The published example's lead is written last: where it is there, all are.
-    let published = Keys { emails: vec!["user1@example.com".into()], ids: vec![] };
-    if store.leads_by_keys(&published).await?.is_empty() {
-        for number in (1..=LEADS).chain([0]) {
-            store.register(&lead(number)?, None).await?;
-        }
+    for number in (1..=LEADS).chain([0]) {
+        store.register(&lead(number)?, None).await?;
     }
     Ok(())
 }

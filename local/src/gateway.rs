@@ -272,13 +272,14 @@ fn parameters(route: &str, path: &str) -> Option<Map<String, Value>> {
             (None, None) => return Some(found),
             (Some(name), Some(part)) => {
                 match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-                    Some(_) if part.is_empty() => return None,
+                    // It takes nothing, too: API Gateway has no route that ends in a slash.
                     Some(name) if name.ends_with('+') => {
                         let rest: Vec<_> = std::iter::once(part).chain(parts).collect();
                         let decoded = percent_decode_str(&rest.join("/")).decode_utf8_lossy().into_owned();
                         found.insert(name.trim_end_matches('+').to_owned(), Value::String(decoded));
                         return Some(found);
                     }
+                    Some(_) if part.is_empty() => return None,
                     Some(name) => {
                         let decoded = percent_decode_str(part).decode_utf8_lossy().into_owned();
                         found.insert(name.to_owned(), Value::String(decoded));
@@ -443,13 +444,16 @@ mod tests {
         for path in ["/buckets/1/2", "/buckets/1/2/leads/", "/buckets//2/leads", "/bucket/1/2/leads", "/"] {
             assert_eq!(parameters(route, path), None, "{path}");
         }
-        for (path, link) in
-            [("/autologin/a", "a"), ("/autologin/a/", "a/"), ("/autologin/a/b%20c//", "a/b c//")]
-        {
+        for (path, link) in [
+            ("/autologin/", ""),
+            ("/autologin/a", "a"),
+            ("/autologin/a/", "a/"),
+            ("/autologin/a/b%20c//", "a/b c//"),
+        ] {
             let found = parameters("/autologin/{link+}", path).unwrap();
             assert_eq!(Value::Object(found), json!({ "link": link }));
         }
-        assert_eq!(parameters("/autologin/{link+}", "/autologin/"), None);
+        assert_eq!(parameters("/autologin/{link+}", "/autologin"), None);
     }
 
     #[test]

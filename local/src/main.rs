@@ -323,7 +323,7 @@ fn greet(stack: &Stack, ses: Option<&String>, directory: &Path) -> std::io::Resu
     let credentials = &stack.credentials;
     let mut out = std::io::stdout().lock();
     writeln!(out, "API          {}", credentials.base_url)?;
-    writeln!(out, "Console      {}/console/", credentials.base_url)?;
+    writeln!(out, "Console      {}/console", credentials.base_url)?;
     writeln!(out, "DynamoDB     {}", stack.dynamodb_endpoint)?;
     let outbox = stack.outbox.directory().display().to_string();
     writeln!(out, "Emails       {}", ses.unwrap_or(&outbox))?;

@@ -78,6 +78,8 @@ struct Reader {
     directory: Option<PathBuf>,
     positions: Positions,
     shards: Vec<Shard>,
+    /// One has ended: others may have begun where it did.
+    has_ended: bool,
     iterators: HashMap<String, String>,
 }
 
@@ -111,6 +113,7 @@ impl Pump {
             directory: directory.map(Path::to_owned),
             positions,
             shards: Vec::new(),
+            has_ended: false,
             iterators: HashMap::new(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -165,8 +168,9 @@ impl Reader {
 
     /// Reads each open shard once; whether there was anything.
     async fn read_once(&mut self) -> Result<bool> {
-        if self.shards.iter().all(|shard| self.position(shard.shard_id()).is_finished) {
+        if self.has_ended || self.shards.iter().all(|shard| self.position(shard.shard_id()).is_finished) {
             self.list_shards().await?;
+            self.has_ended = false;
         }
         let mut has_read = false;
         for shard in self.shards.clone() {
@@ -250,6 +254,7 @@ impl Reader {
             None => {
                 let position = self.position(Some(shard));
                 self.advance(shard, Position { is_finished: true, ..position })?;
+                self.has_ended = true;
             }
         }
         Ok(!records.is_empty())

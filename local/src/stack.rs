@@ -127,7 +127,7 @@ impl Stack {
         let mut variables = BTreeMap::from([
             ("ORIGINS".to_owned(), base_url.clone()),
             ("MAIL_FROM".to_owned(), MAIL_FROM.to_owned()),
-            ("MAIL_LINK".to_owned(), format!("{base_url}/tradersroom/")),
+            ("MAIL_LINK".to_owned(), format!("{base_url}/tradersroom")),
         ]);
         variables.extend(options.variables.clone());
         let mut environment = functions_environment(&dynamodb_endpoint);

@@ -227,7 +227,7 @@ async fn open_local(data_dir: &Path) -> Result<Opened> {
         if let Some(running) = credentials::read::<Running>(&directory, "stack.json")? {
             let config = stack::config(&template, &functions_environment(&running.dynamodb_endpoint))?;
             let opened = Opened::of(Store::new(&config), description).check_tables().await?;
-            let link = format!("{}/tradersroom/", running.base_url);
+            let link = format!("{}/tradersroom", running.base_url);
             let emails = Some(local_emails(&template, &directory, link)?);
             return Ok(Opened { api: Some(running.base_url), emails, ..opened });
         }

@@ -30,7 +30,13 @@ pub(crate) fn operations() -> Vec<Described> {
     let file = |id, path, summary, kind| file(id, path, DOCUMENTATION, summary, kind);
     vec![
         file("docs-page", "/docs", "This documentation, interactive", HTML),
-        file("docs-slash", "/docs/", "This documentation, interactive", HTML),
+        file(
+            "docs-pages",
+            "/docs/{page}",
+            "Nothing, but for the path that ends in a slash: this documentation",
+            HTML,
+        )
+        .refuses(404, "There is no such file.", &[ApiError::NotFound("There is no such file")]),
         file("docs-document", "/docs/openapi.json", "This document: what partners call", JSON),
         file("docs-admin", "/docs/admin", "The documentation with the admin API, interactive", HTML),
         file("docs-admin-document", "/docs/openapi-admin.json", "The document with the admin API", JSON),

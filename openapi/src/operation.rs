@@ -93,7 +93,7 @@ pub(crate) fn headers() -> Vec<(&'static str, Header)> {
             "etag",
             header("The record's state: send it as `If-Match` with a change.", "\"q0J1Zz0aT1mKbN4s\"".into()),
         ),
-        ("location", header("Where to go on, or where the new record is.", "/tradersroom/".into())),
+        ("location", header("Where to go on, or where the new record is.", "/tradersroom".into())),
         ("cache-control", header("Whether the answer may be kept.", "no-store".into())),
         (
             "set-cookie",

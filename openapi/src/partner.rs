@@ -19,7 +19,7 @@ const VIEWS: [&str; 2] = ["buckets:view-own", "buckets:view-all"];
 pub(crate) fn operations() -> Vec<Described> {
     vec![leads(), leads_by_source(), sign_up(), token(), autologin_show(), autologin_head(), autologin_use()]
         .into_iter()
-        .chain([session_me(), session_logout(), session_page()])
+        .chain([session_me(), session_logout(), session_page(), session_pages()])
         .collect()
 }
 
@@ -340,8 +340,16 @@ fn session_logout() -> Described {
 }
 
 fn session_page() -> Described {
-    Described::new("session-page", HttpMethod::Get, "/tradersroom/", SESSION, Envelope::Page)
+    Described::new("session-page", HttpMethod::Get, "/tradersroom", SESSION, Envelope::Page)
         .about("The built-in Traders Room page", "Shows who is signed in.")
         .session(false)
         .page(200, "A page.")
+}
+
+fn session_pages() -> Described {
+    Described::new("session-pages", HttpMethod::Get, "/tradersroom/{page}", SESSION, Envelope::Page)
+        .about("No page of the Traders Room", "But for the path that ends in a slash: the built-in page.")
+        .session(false)
+        .page(200, "The built-in page.")
+        .page(404, "There is no such page.")
 }

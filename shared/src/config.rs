@@ -98,7 +98,7 @@ pub struct TradersRoom {
 
 impl TradersRoom {
     /// The built-in page.
-    pub const BUILT_IN: &'static str = "/tradersroom/";
+    pub const BUILT_IN: &'static str = "/tradersroom";
 
     /// The origin of `url`, where it is not the link's own.
     pub fn foreign_origin(&self) -> Option<&str> {
@@ -239,7 +239,7 @@ fn room_url(given: Option<String>) -> Result<String, ConfigError> {
     {
         Ok(url)
     } else {
-        let problem = "must be a path such as /tradersroom/ or a URL such as https://trade.example.com/";
+        let problem = "must be a path such as /tradersroom or a URL such as https://trade.example.com/";
         Err(ConfigError { variable: "TRADERS_ROOM_URL", problem })
     }
 }
@@ -360,7 +360,7 @@ mod tests {
             Config::from_lookup(lookup(&pairs)).map(|config| config.traders_room).map_err(|e| e.to_string())
         };
         let room = read("ORIGINS", "").unwrap();
-        assert_eq!((room.url.as_str(), room.foreign_origin()), ("/tradersroom/", None));
+        assert_eq!((room.url.as_str(), room.foreign_origin()), ("/tradersroom", None));
         assert_eq!((room.link_lifetime, room.idle_lifetime, room.session_lifetime), (600, 1800, 43_200));
         for (url, origin) in [
             ("/welcome?a=1", None),

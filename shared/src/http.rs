@@ -155,6 +155,11 @@ pub fn route(request: &Request) -> &str {
     }
 }
 
+/// What a greedy parameter (`{page+}`) took of the path; empty where the path ends with the slash before it.
+pub fn rest<'a>(request: &'a Request, name: &str) -> &'a str {
+    request.path_parameters_ref().and_then(|parameters| parameters.first(name)).unwrap_or_default()
+}
+
 fn request_id(request: &Request) -> Option<&str> {
     match request.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.request_id.as_deref(),
@@ -350,11 +355,6 @@ impl Answer {
     /// 303 to a URL or path.
     pub fn see_other(location: &str) -> Self {
         Self::json(303, String::new()).header("location", location)
-    }
-
-    /// 308 to a path: it is there from now on.
-    pub fn moved(location: &str) -> Self {
-        Self::json(308, String::new()).header("location", location)
     }
 
     /// The same without its body: the answer to a HEAD.

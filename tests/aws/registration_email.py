@@ -104,7 +104,7 @@ def main(program):
                 assert kinds == ["text/plain", "text/html"], kinds
                 assert text.startswith(f"Hello {name}," if name else "Hello,"), text
                 assert (f"Welcome, {name}</td>" if name else "Welcome</td>") in html, html
-                assert credentials["baseUrl"] + "/tradersroom/" in text and "evil" not in text + html
+                assert credentials["baseUrl"] + "/tradersroom" in text and "evil" not in text + html
             assert messages["jane@example.com"]["Message-ID"] == f"<registration-{client}@example.com>"
             for secret in ("jane@", "Jané", "evil"):
                 assert secret not in log.read_text(), log.read_text()

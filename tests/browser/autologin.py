@@ -41,7 +41,7 @@ def with_scripts(credentials, screens):
     with browser() as driver:
         driver.get(url)
         until_heading(driver, "Welcome, Jane")
-        assert driver.current_url == credentials["baseUrl"] + "/tradersroom/", driver.current_url
+        assert driver.current_url == credentials["baseUrl"] + "/tradersroom", driver.current_url
         page = driver.find_element(By.TAG_NAME, "main").text
         assert "Jane Doe" in page and "jane1@example.com" in page, page
         assert driver.execute_script("return document.cookie") == "", "the session is no script's to read"

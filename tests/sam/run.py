@@ -354,7 +354,7 @@ def start_api(program, build, data, greeting, folder, reference):
     def answers(started, url):
         assert_runs(started, log)
         try:
-            with urllib.request.urlopen(url + "/tradersroom/", timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(url + "/tradersroom", timeout=PATIENCE) as answer:
                 return answer.status == 200
         except (OSError, http.client.HTTPException):
             return False

@@ -215,7 +215,7 @@ class SignUp(Header):
         super().__init__("x-api-key", "signupKey")
 
 
-@schemathesis.auth().apply_to(path_regex="^/tradersroom/(api/auth/(me|logout))?$")
+@schemathesis.auth().apply_to(path_regex="^/tradersroom(/api/auth/(me|logout)|/{page})?$")
 class Session:
     """The session's cookie, by the name that it has on plain-http localhost."""
 

@@ -9,7 +9,7 @@ use shared::secret::{Link, SessionKey};
 use shared::store::{Item, keys};
 
 /// The session page's address.
-pub const ROOM: &str = "/tradersroom/";
+pub const ROOM: &str = "/tradersroom";
 /// The signed-in client's profile.
 pub const ME: &str = "/tradersroom/api/auth/me";
 /// The end of a session.

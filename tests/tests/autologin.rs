@@ -58,7 +58,7 @@ async fn a_link_signs_in_once() {
 
     let signed_in = post(&app, &url).await;
     assert_private(&signed_in);
-    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/tradersroom/")));
+    assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/tradersroom")));
     let cookie = signed_in.header("set-cookie").unwrap();
     assert!(cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{cookie}");
     let me = app.with_cookie(Method::GET, ME, cookie).await;

@@ -1,4 +1,4 @@
-//! `GET /console/` and what belongs to it: the page, its files, and the headers that fence it in.
+//! `GET /console` and what belongs to it: the page, its files, and the headers that fence it in.
 
 use hyper::Method;
 use tests::{Answer, TestApp};
@@ -70,7 +70,7 @@ fn attributes(tag: &str) -> Vec<(String, &str)> {
 #[tokio::test]
 async fn every_page_is_the_shell() {
     let app = TestApp::start().await;
-    let shell = get(&app, "/console/", &[]).await;
+    let shell = get(&app, "/console", &[]).await;
     assert_eq!(shell.status, 200);
     assert_eq!(shell.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(shell.header("cache-control"), Some("no-cache"));
@@ -82,6 +82,7 @@ async fn every_page_is_the_shell() {
         (answer.status, headers, answer.text.clone())
     };
     for path in [
+        "/console/",
         "/console/clients",
         "/console/clients/69ce524d741e8f2238329fff?tab=raw",
         "/console/a/b/c/",
@@ -97,18 +98,9 @@ async fn every_page_is_the_shell() {
 }
 
 #[tokio::test]
-async fn without_its_slash_it_is_elsewhere() {
-    let app = TestApp::start().await;
-    let answer = get(&app, "/console", &[]).await;
-    answer.assert(308, "");
-    assert_eq!(answer.header("location"), Some("/console/"));
-    assert_eq!((answer.header("cache-control"), answer.header("content-type")), (Some("no-cache"), None));
-}
-
-#[tokio::test]
 async fn the_page_names_files_of_its_own_only_and_runs_and_styles_nothing_itself() {
     let app = TestApp::start().await;
-    let shell = get(&app, "/console/", &[]).await.text;
+    let shell = get(&app, "/console", &[]).await.text;
     let folder = folder(&shell);
     let mut named = 0;
     for tag in shell.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
@@ -138,7 +130,7 @@ async fn the_page_names_files_of_its_own_only_and_runs_and_styles_nothing_itself
 #[tokio::test]
 async fn a_visit_is_five_requests_and_the_next_one_is_one() {
     let app = TestApp::start().await;
-    let shell = get(&app, "/console/", &[]).await.text;
+    let shell = get(&app, "/console", &[]).await.text;
     let folder = folder(&shell);
     assert_eq!(shell.matches(folder.as_str()).count(), 4, "each file is an invocation");
     for name in ["main.js", "style.css", "theme.js", "icon.svg"] {
@@ -160,8 +152,8 @@ async fn a_visit_is_five_requests_and_the_next_one_is_one() {
 #[tokio::test]
 async fn compressed_only_for_those_who_take_it() {
     let app = TestApp::start().await;
-    let shell = get(&app, "/console/", &[]).await.text;
-    for path in ["/console/".to_owned(), format!("{}/main.js", folder(&shell))] {
+    let shell = get(&app, "/console", &[]).await.text;
+    for path in ["/console".to_owned(), format!("{}/main.js", folder(&shell))] {
         let plain = get(&app, &path, &[("accept-encoding", "br, gzip;q=0")]).await;
         assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{path}");
         let (parts, body) = app.send_for_bytes(Method::GET, &path, &[("accept-encoding", "gzip")], "").await;
@@ -176,9 +168,9 @@ async fn compressed_only_for_those_who_take_it() {
 #[tokio::test]
 async fn the_page_is_asked_for_again_by_its_tag() {
     let app = TestApp::start().await;
-    let shell = get(&app, "/console/", &[]).await;
+    let shell = get(&app, "/console", &[]).await;
     let tag = shell.header("etag").unwrap();
-    for path in ["/console/", "/console/clients"] {
+    for path in ["/console", "/console/clients"] {
         let unchanged = get(&app, path, &[("if-none-match", tag)]).await;
         unchanged.assert(304, "");
         assert_eq!(
@@ -193,7 +185,7 @@ async fn the_page_is_asked_for_again_by_its_tag() {
 #[tokio::test]
 async fn a_page_of_an_earlier_deployment_gets_the_files_of_now_and_keeps_none() {
     let app = TestApp::start().await;
-    let folder = folder(&get(&app, "/console/", &[]).await.text);
+    let folder = folder(&get(&app, "/console", &[]).await.text);
     let current = get(&app, &format!("{folder}/main.js"), &[]).await;
     for outdated in ["/console/assets/outdated", "/console/assets/AAAAAAAAAAAAAAAA"] {
         let answer = get(&app, &format!("{outdated}/main.js"), &[]).await;
@@ -206,7 +198,7 @@ async fn a_page_of_an_earlier_deployment_gets_the_files_of_now_and_keeps_none() 
 #[tokio::test]
 async fn there_is_nothing_else() {
     let app = TestApp::start().await;
-    let folder = folder(&get(&app, "/console/", &[]).await.text);
+    let folder = folder(&get(&app, "/console", &[]).await.text);
     let unknown = [
         "other.js",
         "",
@@ -225,8 +217,7 @@ async fn there_is_nothing_else() {
         answer.assert_error(404, "There is no such file");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
     }
-    for (method, path) in
-        [(Method::HEAD, "/console/"), (Method::POST, "/console/"), (Method::GET, "/consoles")]
+    for (method, path) in [(Method::HEAD, "/console"), (Method::POST, "/console"), (Method::GET, "/consoles")]
     {
         assert_eq!(app.send(method, path, &[], "").await.status, 404, "{path}");
     }
@@ -237,11 +228,11 @@ async fn it_names_the_emails_where_the_stack_keeps_them() {
     const NAMED: &str = "<meta name=\"wbcs-emails\" content=\"/local/emails\">\n";
     let keeps = TestApp::start().await;
     let sends = TestApp::start_set(&[("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:9")]).await;
-    let (with, without) = (get(&keeps, "/console/", &[]).await, get(&sends, "/console/", &[]).await);
+    let (with, without) = (get(&keeps, "/console", &[]).await, get(&sends, "/console", &[]).await);
     assert_eq!((with.text.matches(NAMED).count(), without.text.matches("wbcs-emails").count()), (1, 0));
     assert_eq!(with.text.replace(NAMED, ""), without.text);
     assert_ne!(with.header("etag"), without.header("etag"));
     // Nobody has the one for the other.
     let tag = with.header("etag").unwrap();
-    assert_eq!(get(&sends, "/console/", &[("if-none-match", tag)]).await.status, 200);
+    assert_eq!(get(&sends, "/console", &[("if-none-match", tag)]).await.status, 200);
 }

@@ -42,7 +42,7 @@ fn expected(case: &str, function: &str) -> (u16, Option<&'static str>) {
         ("create", _) => (201, None),
         ("change" | "document" | "route" | "stats", _) => (200, None),
         ("asset" | "deep-link", "console") => (200, None),
-        ("redirect", "console") => (308, None),
+        ("slash", "console" | "docs" | "session") => (200, None),
         ("unchanged", "console" | "docs") => (304, None),
         ("not-found", "console" | "docs") => (404, Some("There is no such file")),
         ("not-found", "admin-tokens") => (404, Some("There is no such token")),

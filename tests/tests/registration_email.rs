@@ -78,7 +78,7 @@ async fn a_sign_up_that_asks_for_it_gets_one_valid_email_with_both_parts() {
     assert_eq!(message.subject(), Some("Welcome to WBCS"));
     let text = message.body_text(0).unwrap();
     assert!(text.starts_with("Hello Jane,"), "{text}");
-    let link = format!("{}/tradersroom/", app.stack.credentials.base_url);
+    let link = format!("{}/tradersroom", app.stack.credentials.base_url);
     assert!(text.contains(&link), "{text}");
     let html = message.body_html(0).unwrap();
     assert!(html.contains("Welcome, Jane") && html.contains(&format!("href=\"{link}\"")), "{html}");

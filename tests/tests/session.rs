@@ -1,4 +1,4 @@
-//! `GET /tradersroom/api/auth/me`, `POST /tradersroom/api/auth/logout`, `GET /tradersroom/`
+//! `GET /tradersroom/api/auth/me`, `POST /tradersroom/api/auth/logout`, `GET /tradersroom`, `GET /tradersroom/{page+}`
 //! (CONTRACT.md, section 4).
 
 use hyper::Method;
@@ -171,4 +171,22 @@ async fn what_a_sign_up_gave_is_text_on_the_page() {
         assert!(!page.text.contains(markup), "{markup}");
     }
     assert!(page.text.contains("&lt;img src=x onerror=alert(1)&gt;"));
+}
+
+#[tokio::test]
+async fn its_page_is_there_with_a_slash_too_and_there_is_no_other() {
+    let (app, _, cookie) = signed_in().await;
+    for path in [ROOM, "/tradersroom/"] {
+        let page = app.with_cookie(Method::GET, path, &cookie).await;
+        page.assert_ok();
+        assert!(page.text.contains("You are signed in to the Traders Room."), "{path} {page:?}");
+    }
+    for path in ["/tradersroom/x", "/tradersroom//", "/tradersroom/api", "/tradersroom/api/auth/signup"] {
+        let page = app.with_cookie(Method::GET, path, &cookie).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert!(
+            page.text.contains("There is no such page") && !page.text.contains("signed in"),
+            "{path} {page:?}"
+        );
+    }
 }

@@ -12,12 +12,15 @@ use shared::http::Answer;
 use shared::model::{ClientId, Object, Permission};
 use shared::store::{ChangeClient, Order, StoreError, keys};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Clients of one page at most: each is a transaction, and all of them fit the request's time.
 pub const LIMIT_MAX: usize = 100;
 const AT_ONCE: usize = 8;
 /// How often a client is tried again that others change meanwhile.
 const ATTEMPTS: u32 = 5;
+/// After one that met a deleted bucket: what routes sign-ups is read as it was a moment ago.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +79,8 @@ async fn route_one(app: &App, id: &ClientId) -> Result<bool, StoreError> {
         routed.bucket_id = Some(bucket);
         match app.store.change_client(&client, &routed).await? {
             ChangeClient::Changed(_) => return Ok(true),
-            ChangeClient::Conflict | ChangeClient::EmailTaken | ChangeClient::BucketGone => {}
+            ChangeClient::Conflict | ChangeClient::EmailTaken => {}
+            ChangeClient::BucketGone => tokio::time::sleep(PAUSE).await,
         }
     }
     Err(StoreError::outrun("route client"))

@@ -12,10 +12,13 @@ use shared::http::{Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::{Client, ClientChange, ClientId, Permission, Stored};
 use shared::store::{ChangeClient, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 
 const NOT_FOUND: ApiError = ApiError::NotFound("There is no such client");
 /// How often a change looks again for the bucket that its client goes to.
 const REROUTINGS: u32 = 5;
+/// Between two of them: what routes sign-ups is read as it was a moment ago.
+const REROUTING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
@@ -56,7 +59,7 @@ async fn change(app: &App, caller: &Caller, request: &Request, id: &str) -> Resu
             ChangeClient::EmailTaken => {
                 return Err(ApiError::conflict("A client with this email already exists"));
             }
-            ChangeClient::BucketGone => {}
+            ChangeClient::BucketGone => tokio::time::sleep(REROUTING_PAUSE).await,
         }
     }
     Err(StoreError::outrun("change client").into())

@@ -172,6 +172,10 @@ async fn newest(
             let Some(next) = greatest.and_then(|stream| stream.buffer.pop_front()) else {
                 return Ok(Found { places, next: None });
             };
+            // One that moves meanwhile may be in the list that it left and in the one that it came to.
+            if last_seen.as_ref() == Some(&next.key) {
+                continue;
+            }
             if places.len() == limit {
                 return Ok(Found { places, next: last_seen });
             }

@@ -1,11 +1,11 @@
-//! `GET /console`, `GET /console/`, `GET /console/{path+}`: the web console, a single-page app over the admin API.
+//! `GET /console`, `GET /console/{path+}`: the web console, a single-page app over the admin API.
 //!
 //! All of it is built in, and the function reads no table: what the console shows it asks the API for, with the
 //! token of whoever uses it. Scripts, styles and images lie in a folder named by a digest of them all, so that
 //! they can be kept for ever and name each other by plain relative paths. Any other path is a page of the app.
 
+use lambda_http::Request;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
-use lambda_http::{Request, RequestExt};
 use shared::config::ConfigError;
 use shared::error::ApiError;
 use shared::files::File;
@@ -69,11 +69,7 @@ impl Console {
     }
 
     fn answer(&self, request: &Request) -> Result<Answer, ApiError> {
-        if http::route(request) == "GET /console" {
-            return Ok(Answer::moved("/console/").header("cache-control", "no-cache"));
-        }
-        let parameters = request.path_parameters();
-        let path = parameters.first("path").unwrap_or_default();
+        let path = http::rest(request, "path");
         let Some(asset) = path.strip_prefix("assets/") else {
             return Ok(self.shell.answer(request.headers())?.header("cache-control", "no-cache"));
         };

@@ -1,4 +1,4 @@
-//! `GET /docs`, `GET /docs/`, `GET /docs/openapi.json`, `GET /docs/admin`, `GET /docs/openapi-admin.json`,
+//! `GET /docs`, `GET /docs/{page+}`, `GET /docs/openapi.json`, `GET /docs/admin`, `GET /docs/openapi-admin.json`,
 //! `GET /docs/assets/{file}`: the interactive documentation (Swagger UI) and the OpenAPI documents.
 //!
 //! All of it is built in: the function reads no table, and the page loads nothing from elsewhere.
@@ -23,7 +23,9 @@ fn answer(request: &Request) -> Result<Answer, ApiError> {
     let parameters = request.path_parameters();
     let asset = parameters.first("file").map(|name| format!("assets/{name}"));
     let name = match http::route(request) {
-        "GET /docs" | "GET /docs/" => "page",
+        "GET /docs" => "page",
+        // API Gateway has no route that ends in a slash.
+        "GET /docs/{page+}" if http::rest(request, "page").is_empty() => "page",
         route => asset.as_deref().or(route.strip_prefix("GET /docs/")).unwrap_or_default(),
     };
     let file = File::find(FILES, name).ok_or(ApiError::NotFound("There is no such file"))?;

@@ -1,5 +1,7 @@
-//! `GET /tradersroom/api/auth/me`, `POST /tradersroom/api/auth/logout`, `GET /tradersroom/`
+//! `GET /tradersroom/api/auth/me`, `POST /tradersroom/api/auth/logout`, `GET /tradersroom`, `GET /tradersroom/{page+}`
 //! (CONTRACT.md, section 4).
+//!
+//! API Gateway has no route that ends in a slash: `/tradersroom/` is a page without a name.
 
 use lambda_http::Request;
 use lambda_http::http::header::ACCEPT;
@@ -12,16 +14,19 @@ use shared::page::Page;
 use shared::session;
 use std::sync::Arc;
 
-const PAGE: &str = "GET /tradersroom/";
+const PAGE: &str = "GET /tradersroom";
+const PAGES: &str = "GET /tradersroom/{page+}";
 const LOGOUT: &str = "/tradersroom/api/auth/logout";
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let is_page = http::route(&request) == PAGE;
+    let is_page = [PAGE, PAGES].contains(&http::route(&request));
     let envelope = if is_page { Envelope::Page } else { Envelope::TradersRoom };
     let exchange = Exchange::begin(&app, envelope, &request);
     let outcome = match exchange.route() {
         PAGE => page(&app, &request).await,
+        PAGES if http::rest(&request, "page").is_empty() => page(&app, &request).await,
+        PAGES => Ok(no_page()),
         "POST /tradersroom/api/auth/logout" => log_out(&app, &request).await,
         _ => me(&app, &request).await,
     };
@@ -58,6 +63,11 @@ async fn log_out(app: &App, request: &Request) -> Result<Answer, ApiError> {
         Answer::empty()
     };
     Ok(answer.header("set-cookie", session::end_cookie(request)).private())
+}
+
+fn no_page() -> Answer {
+    let page = Page::new("There is no such page");
+    page.link("Go to the Traders Room", TradersRoom::BUILT_IN).answer(404)
 }
 
 async fn page(app: &App, request: &Request) -> Result<Answer, ApiError> {

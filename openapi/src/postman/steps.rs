@@ -215,6 +215,7 @@ pub(super) const STEPS: &[Step] = &[
         ..step("session-me", 200)
     },
     step("session-page", 200),
+    Step { path: &[("page", "no-such-page")], ..step("session-pages", 404) },
     step("session-logout", 204),
     Step { name: "signed out", ..step("session-me", 401) },
     // ------------------------------------------------------------ Tokens
@@ -344,7 +345,6 @@ pub(super) const STEPS: &[Step] = &[
         ..step("admin-clients-get", 404)
     },
     // ------------------------------------------------------------ Console
-    step("console-redirect", 308),
     Step {
         after: r#"pm.collectionVariables.set("consoleTag", pm.response.headers.get("etag"));"#,
         ..step("console-shell", 200)
@@ -359,7 +359,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "no such file", path: &[("path", "assets/outdated/other.js")], ..step("console-path", 404) },
     // ------------------------------------------------------------ Documentation
     step("docs-page", 200),
-    step("docs-slash", 200),
+    Step { path: &[("page", "no-such-page")], ..step("docs-pages", 404) },
     Step {
         after: r#"
             pm.collectionVariables.set("docsTag", pm.response.headers.get("etag"));

@@ -324,19 +324,19 @@ async fn merge(
     // Each of several lists holds a part of the page only; or one of them all of it.
     let lists = streams.len() as u64;
     let mut share = if lists > 1 { CHUNK_MIN } else { CHUNK_MAX };
-    let (mut seen, mut last) = (0, None);
+    // And all of them together no more than one would.
+    let most = CHUNK_MAX.min((read_max as u64 / lists.max(1)).max(CHUNK_MIN));
+    let mut seen = 0;
+    // The place of the last one that was taken.
+    let mut last: Option<String> = None;
     loop {
-        if seen > read_max {
-            merged.stopped_at = last;
-            return Ok(merged);
-        }
         let left = (skip - merged.skipped) + (want - merged.leads.len()) as u64;
         if dropped {
-            floor = (floor.max(left) * GROWTH).min(CHUNK_MAX);
+            floor = (floor.max(left) * GROWTH).min(most);
         }
         dropped = false;
         share = share.max((2 * left).div_ceil(lists.max(1)));
-        let chunk = left.min(share).max(floor).min(CHUNK_MAX);
+        let chunk = left.min(share).max(floor).min(most);
         share = (share * GROWTH).min(CHUNK_MAX);
         let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
         try_join_all(streams.iter_mut().map(|stream| stream.refill(store, chunk))).await?;
@@ -352,16 +352,32 @@ async fn merge(
             };
             let Some(stream) = least.and_then(|at| streams.get_mut(at)) else { return Ok(merged) };
             let Some(placed) = stream.buffer.pop_front() else { return Ok(merged) };
+            let is_dry = stream.buffer.is_empty() && !stream.exhausted;
             seen += 1;
-            if stream.buffer.is_empty() {
-                last = Some(stream.order.sort_key(&placed.lead));
-            }
-            match Some(placed).filter(&accept) {
+            // Costs, so not for each lead of a single list.
+            let key = (lists > 1 || seen > read_max).then(|| stream.order.sort_key(&placed.lead));
+            // One whose status changes meanwhile may be in the list that it left and in the one that it came to.
+            let is_again = key.is_some() && last == key;
+            let accepted = Some(placed).filter(&accept);
+            last = key.clone().filter(|_| accepted.is_some());
+            match accepted {
                 None => dropped = true,
+                Some(placed) if is_again => {
+                    let same = merged.leads.last_mut().filter(|known| known.lead.id == placed.lead.id);
+                    if let Some(known) =
+                        same.filter(|known| known.lead.updated_date < placed.lead.updated_date)
+                    {
+                        *known = placed;
+                    }
+                }
                 Some(_) if merged.skipped < skip => merged.skipped += 1,
                 Some(placed) => merged.leads.push(placed),
             }
-            if stream.buffer.is_empty() && !stream.exhausted {
+            if seen > read_max && merged.leads.len() < want {
+                merged.stopped_at = key;
+                return Ok(merged);
+            }
+            if is_dry {
                 break;
             }
         }

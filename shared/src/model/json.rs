@@ -161,11 +161,12 @@ impl<'a> Object<'a> {
                 );
             }
             if names.iter().all(|known| known != text) {
+                // Looked at here: each further one would be compared with all that are too many.
+                if names.len() == most {
+                    return self.invalid(name, &format!("must have at most {most} elements"));
+                }
                 names.push(text.to_owned());
             }
-        }
-        if names.len() > most {
-            return self.invalid(name, &format!("must have at most {most} elements"));
         }
         Ok(Some(names))
     }

@@ -351,15 +351,18 @@ impl Store {
             TransactWriteItem::builder().delete(refused).build(),
             TransactWriteItem::builder().update(count.build().map_err(unbuilt)?).build(),
         ];
-        match self.transact("delete token", writes.clone()).await? {
-            Sent::Done => Ok(true),
-            Sent::Cancelled(reasons) if reasons.first().is_some_and(failed) => {
-                Ok(reasons.first().and_then(|reason| reason.item()).is_none())
-            }
-            // Its role is not there, which should not be; the token must go all the same.
-            Sent::Cancelled(_) => {
-                writes.pop();
-                self.transact("delete token", writes).await.map(|_| true)
+        loop {
+            match self.transact("delete token", writes.clone()).await? {
+                Sent::Done => return Ok(true),
+                Sent::Cancelled(reasons) if reasons.first().is_some_and(failed) => {
+                    let stored = reasons.first().and_then(|reason| reason.item());
+                    return Ok(stored.is_none_or(Item::is_empty));
+                }
+                // Its role is not there, which should not be; the token must go all the same.
+                Sent::Cancelled(_) if writes.len() == 4 => {
+                    writes.pop();
+                }
+                Sent::Cancelled(_) => return Err(StoreError::outrun("delete token")),
             }
         }
     }

@@ -181,10 +181,40 @@ fn verdict(
             Part::Counter(counter) if counter.entered.is_some() => {
                 outcome = outcome.or(Some(ChangeClient::BucketGone));
             }
+            // What it replaces is gone already.
+            Part::Counter(_) | Part::Other if unsettled => {}
             Part::Counter(_) | Part::Other => {
                 return Err(StoreError::new("change client", "a copy of the client is missing"));
             }
         }
     }
     Ok(outcome.filter(|_| !unsettled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BucketId, SignUp};
+
+    #[test]
+    fn reasons_of_a_cancelled_change() {
+        let body = br#"{"email":"user@example.com","phone":"+1234567890","firstName":"Jane"}"#;
+        let client = Client::register(SignUp::parse(body).unwrap(), None, None);
+        let to = Stored { value: client, version: Version::fresh().unwrap() };
+        let entered = CounterPart { list: "l".into(), entered: BucketId::parse("b1") };
+        let parts = [Part::Client, Part::NewEmail, Part::Other, Part::Counter(entered)];
+        let judge = |codes: [&str; 4]| {
+            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+            verdict(&to, &parts, &reasons)
+        };
+        let (none, failed, conflict) = ("None", "ConditionalCheckFailed", "TransactionConflict");
+        assert_eq!(judge([none, failed, none, none]).unwrap(), Some(ChangeClient::EmailTaken));
+        assert_eq!(judge([none, none, none, failed]).unwrap(), Some(ChangeClient::BucketGone));
+        assert_eq!(judge([failed, none, none, none]).unwrap(), Some(ChangeClient::Conflict));
+        // Another change of the client, or this one, is being written item after item.
+        for codes in [[failed, none], [none, failed], [failed, failed]] {
+            assert_eq!(judge([conflict, codes[0], codes[1], none]).unwrap(), None, "{codes:?}");
+        }
+        assert!(judge([none, none, failed, none]).is_err());
+    }
 }

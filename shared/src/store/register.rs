@@ -300,6 +300,10 @@ fn verdicts(
     }
     let judge = |(at, client): (usize, &Client)| {
         let own = find(&|part| matches!(part, Part::Client(of) if *of == at));
+        // An attempt of this very sign-up whose answer was lost, too, is written item after item.
+        let is_under_way = |wanted: &dyn Fn(&Part) -> bool| {
+            parts.iter().zip(reasons).any(|(part, reason)| wanted(part) && met(reason))
+        };
         // Ids of sign-ups are random; an imported record is known by the import's own mark.
         if client.import_id.is_some() {
             let mark = own.flatten().and_then(|own| own.get("importId")?.as_s().ok());
@@ -309,11 +313,16 @@ fn verdicts(
         }
         if let Some(stored) = find(&|part| matches!(part, Part::Lead(of) if *of == at)) {
             let lead = PlacedLead::from_item(stored.unwrap_or(&Item::new()))?;
-            let is_own = lead.lead.id == client.id && client.import_id.is_none();
+            let is_this = lead.lead.id == client.id;
+            if is_this && is_under_way(&|part| matches!(part, Part::Client(of) if *of == at)) {
+                return Ok(None);
+            }
+            let is_own = is_this && client.import_id.is_none();
             return Ok(Some(if is_own { Registered::Created } else { Registered::EmailTaken }));
         }
         if own.is_some() {
-            return Ok(Some(Registered::IdTaken));
+            let is_lead = |part: &Part| matches!(part, Part::Lead(of) if *of == at);
+            return Ok((!is_under_way(&is_lead)).then_some(Registered::IdTaken));
         }
         let closed = |part: &Part| matches!(part, Part::Counter(counter) if counter.entered.is_some() && counter.entered == client.bucket_id);
         Ok(find(&closed).map(|_| Registered::BucketGone))
@@ -362,7 +371,10 @@ mod tests {
             judge([none(), (failed, other_lead.clone()), none(), conflict()]).unwrap(),
             Some(Registered::EmailTaken)
         );
-        assert_eq!(judge([none(), (failed, own_lead), none(), none()]).unwrap(), Some(Registered::Created));
+        assert_eq!(
+            judge([none(), (failed, own_lead.clone()), none(), none()]).unwrap(),
+            Some(Registered::Created)
+        );
         for taken in [(failed, other_lead.clone()), none()] {
             assert_eq!(judge([none(), taken, conflict(), (failed, None)]).unwrap(), None);
         }
@@ -376,6 +388,9 @@ mod tests {
         assert_eq!(own.unwrap(), Some(Registered::Created));
         assert_eq!(judge([none(), none(), none(), (failed, None)]).unwrap(), Some(Registered::BucketGone));
         assert_eq!(judge([(failed, None), none(), none(), none()]).unwrap(), Some(Registered::IdTaken));
+        // Its own earlier attempt, half written.
+        assert_eq!(judge([(failed, None), conflict(), none(), none()]).unwrap(), None);
+        assert_eq!(judge([conflict(), (failed, own_lead), none(), none()]).unwrap(), None);
         assert!(judge([none(), none(), none(), ("ValidationError", None)]).is_err());
     }
 }
