@@ -11,6 +11,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
 HERE = pathlib.Path(__file__).parent
+# Paths below which there is nothing: they are there for one that ends in a slash, which no parameter can be made up for.
+NOWHERE = {"docs-pages", "session-pages"}
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
@@ -84,8 +86,8 @@ def test(directory, seed, examples):
     print(f"{sum(sum(counts.values()) for counts in statuses.values())} requests of {len(statuses)} operations")
     assert done.returncode == 0, "schemathesis found something"
     assert operations == statuses.keys(), operations ^ statuses.keys()
-    unanswered = [name for name, counts in statuses.items() if not any(int(status) < 400 for status in counts)]
-    assert not unanswered, f"never answered well: {unanswered}"
+    unanswered = {name for name, counts in statuses.items() if not any(int(status) < 400 for status in counts)}
+    assert unanswered == NOWHERE, f"never answered well: {unanswered}, and should not have been: {NOWHERE}"
 
 
 if __name__ == "__main__":
