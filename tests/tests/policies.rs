@@ -33,10 +33,8 @@ fn allowed(template: &Template, logical_id: &str) -> BTreeSet<Access> {
     let one_or_more = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
     let policies = role["Properties"]["Policies"].as_array().unwrap();
     // What is there on a condition is for tracing: `template.rs` looks at it.
-    let statements = policies
-        .iter()
-        .flat_map(|policy| one_or_more(&policy["PolicyDocument"]["Statement"]))
-        .filter(|statement| statement["Fn::If"][0] != "HasTracing");
+    let own = policies.iter().filter(|policy| policy["Fn::If"][0] != "HasTracing");
+    let statements = own.flat_map(|policy| one_or_more(&policy["PolicyDocument"]["Statement"]));
     let mut allowed = BTreeSet::new();
     for statement in statements {
         assert_eq!(statement["Effect"], "Allow");

@@ -388,17 +388,21 @@ fn everything_that_takes_tags_is_tagged() {
 fn tracing_is_allowed_to_each_function_and_only_where_it_is_on() {
     let template = template();
     let traces = serde_json::json!({
-        "Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*",
+        "PolicyName": "tracing",
+        "PolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*",
+            }],
+        },
     });
+    // A policy of its own: linters look at none that has a condition within.
+    let wanted = serde_json::json!({ "Fn::If": ["HasTracing", traces, { "Ref": "AWS::NoValue" }] });
     for id in functions(&template) {
         let role = template.resource(&id.replace("Function", "Role"));
-        let statements: Vec<&Value> = array(&role["Properties"]["Policies"])
-            .iter()
-            .flat_map(|policy| array(&policy["PolicyDocument"]["Statement"]))
-            .filter(|statement| statement.to_string().contains("xray:"))
-            .collect();
-        let wanted = serde_json::json!({ "Fn::If": ["HasTracing", traces, { "Ref": "AWS::NoValue" }] });
-        assert_eq!(statements, [&wanted], "{id}");
+        let policies = array(&role["Properties"]["Policies"]).iter();
+        let traced: Vec<&Value> = policies.filter(|policy| policy.to_string().contains("xray:")).collect();
+        assert_eq!(traced, [&wanted], "{id}");
     }
     assert_eq!(template.section("Parameters")["Tracing"]["Default"], "PassThrough");
 }
