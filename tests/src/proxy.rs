@@ -112,6 +112,7 @@ impl Proxy {
             changed: Notify::new(),
             shortfall: Mutex::default(),
             faults: Mutex::default(),
+            late: Mutex::default(),
             hold: Mutex::default(),
             gate: Semaphore::new(0),
             latency: Mutex::default(),
@@ -235,6 +236,19 @@ impl Proxy {
         (under_way.arrived, under_way.met)
     }
 
+    /// Lets the calls arrive that are still on their way, and tells how many there were.
+    ///
+    /// # Panics
+    /// DynamoDB does not answer.
+    pub async fn deliver_late(&self) -> usize {
+        let late = std::mem::take(&mut *lock(&self.state.late));
+        let calls = late.len();
+        for call in late {
+            self.state.client.request(call).await.unwrap().into_body().collect().await.unwrap();
+        }
+        calls
+    }
+
     /// Forgets the faults that are yet to come.
     pub fn end_faults(&self) {
         lock(&self.state.faults).clear();
@@ -267,6 +281,9 @@ pub enum Fault {
     WrittenThenConflict,
     /// It is written, and what arrives is DynamoDB's own 500.
     WrittenThenServerError,
+    /// What arrives is DynamoDB's own 500, and the call itself is still on its way, until
+    /// [`Proxy::deliver_late`].
+    Late,
 }
 
 fn bad_gateway() -> Response<Full<Bytes>> {
@@ -286,6 +303,7 @@ struct State {
     changed: Notify,
     shortfall: Mutex<Shortfall>,
     faults: Mutex<VecDeque<Fault>>,
+    late: Mutex<Vec<Request<Full<Bytes>>>>,
     hold: Mutex<Hold>,
     gate: Semaphore,
     latency: Mutex<Duration>,
@@ -489,6 +507,10 @@ impl State {
         let asked = body.clone();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
+        if fault == Some(Fault::Late) {
+            lock(&self.late).push(Request::from_parts(parts, Full::new(body)));
+            return lost();
+        }
         // Of an engine that ended while something in the background still called.
         let Ok(answer) = self.client.request(Request::from_parts(parts, Full::new(body))).await else {
             return bad_gateway();
@@ -504,7 +526,7 @@ impl State {
         match fault {
             Some(Fault::WrittenThenConflict) => return conflict(&asked),
             Some(Fault::WrittenThenServerError) => return lost(),
-            Some(Fault::Throttled | Fault::Conflict) | None => {}
+            Some(Fault::Throttled | Fault::Conflict | Fault::Late) | None => {}
         }
         if let (Some(unprocessed), StatusCode::OK) = (unprocessed, parts.status) {
             let mut answer: Value = serde_json::from_slice(&body).unwrap();

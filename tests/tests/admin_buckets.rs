@@ -6,11 +6,12 @@ use shared::model::{BucketId, Permission, Timestamp};
 use shared::store::{DeleteBucket, keys};
 use std::collections::BTreeSet;
 use tests::dynamodb::Dynamodb;
-use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
+use tests::proxy::Fault::{Conflict, Late, Throttled, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
 use tests::{Answer, TestApp, TokenSpec, UNAUTHORIZED};
 
 const BUCKETS: &str = "/api/admin/buckets";
+const ROLES: &str = "/api/admin/roles";
 const NOT_FOUND: &str = "There is no such bucket";
 
 async fn call(app: &TestApp, method: &str, path: &str, body: Value) -> Answer {
@@ -549,6 +550,36 @@ async fn nobody_conflicts_with_their_own_write() {
         let deleted = call(&app, "DELETE", &path_of(&bucket), Value::Null).await;
         assert_eq!(deleted.status, 204, "{fault:?}: {deleted:?}");
         assert_eq!(proxy.faults_left(), 0);
+    }
+    app.assert_consistent().await;
+    drop(app);
+    dynamodb.stop().await;
+}
+
+/// An attempt to create something was given up, and another one succeeded; it arrives when that was deleted again.
+#[tokio::test]
+async fn what_was_deleted_does_not_come_back_with_a_late_attempt_to_create_it() {
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    let role =
+        call(&app, "POST", ROLES, json!({ "name": "Kept", "permissions": ["buckets:view-all"] })).await;
+    let token = json!({ "name": "Late", "roleId": role.json()["id"] });
+    let bucket = json!({ "name": "Late", "affiliateID": "A", "sources": ["late"] });
+    let role = json!({ "name": "Late", "permissions": ["buckets:view-all"] });
+    for (path, body) in [(BUCKETS, bucket), ("/api/admin/tokens", token), (ROLES, role)] {
+        for faults in [vec![Late], vec![Late, Conflict], vec![Late, Conflict, Late, Throttled, Conflict]] {
+            let late = faults.iter().filter(|fault| **fault == Late).count();
+            proxy.fail_transactions(faults);
+            let created = call(&app, "POST", path, body.clone()).await;
+            assert_eq!((created.status, proxy.faults_left()), (201, 0), "{path}: {created:?}");
+            let created = format!("{path}/{}", created.json()["id"].as_str().unwrap());
+            let deleted = call(&app, "DELETE", &created, Value::Null).await;
+            assert_eq!(deleted.status, 204, "{created}: {deleted:?}");
+            assert_eq!(proxy.deliver_late().await, late);
+            let found = call(&app, "GET", &created, Value::Null).await;
+            assert_eq!(found.status, 404, "{found:?}");
+        }
     }
     app.assert_consistent().await;
     drop(app);

@@ -16,11 +16,12 @@ use crate::secret::TokenDigest;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 
 /// What became of a new token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -431,25 +432,23 @@ impl Store {
             ("name", s(&role.name)),
             ("permissions", list(role.permissions.iter().map(Permission::as_str))),
         ]);
-        let sent = self
-            .sdk()
-            .put_item()
+        let put = Put::builder()
             .table_name(&self.tables.roles)
             .set_item(Some(stored))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(taken)) => {
-                    // The same role: this very write, whose answer was lost.
-                    Ok(taken.item().is_some_and(|stored| role_from(stored).is_ok_and(|known| known == *role)))
-                }
-                _ => Err(StoreError::of("create role", &error)),
-            },
-        }
+            .build()
+            .map_err(|_| StoreError::new("create role", "request could not be built"))?;
+        // A transaction of one write: a late attempt of it does not bring back a role that was deleted since.
+        let writes = vec![TransactWriteItem::builder().put(put).build()];
+        Ok(match self.transact("create role", writes).await? {
+            Sent::Done => true,
+            // The same role: this very write, whose answer was lost.
+            Sent::Cancelled(reasons) => reasons
+                .first()
+                .and_then(CancellationReason::item)
+                .is_some_and(|stored| role_from(stored).is_ok_and(|known| known == *role)),
+        })
     }
 
     /// Stores a role's name and permissions, whether it is there or not.

@@ -3,7 +3,7 @@
 //! the expiry as well.
 
 use super::item::{Item, Reader, item, n, s};
-use super::transaction::Sent;
+use super::transaction::{Sent, failed};
 use super::wire::{Attributes, PutItem};
 use super::{Store, StoreError, keys};
 use crate::config::TradersRoom;
@@ -152,19 +152,21 @@ impl Store {
             ("expiresAt", n(ends_at.min(now + i64::from(session.idle_lifetime)))),
             ("endsAt", n(ends_at)),
         ]);
-        let put = Put::builder().table_name(&self.tables.expiring).set_item(Some(record));
+        let put = Put::builder()
+            .table_name(&self.tables.expiring)
+            .set_item(Some(record))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(unbuilt)?;
         let writes = vec![
             TransactWriteItem::builder().put(used).build(),
-            TransactWriteItem::builder().put(put.build().map_err(unbuilt)?).build(),
+            TransactWriteItem::builder().put(put).build(),
         ];
-        match self.transact("use link", writes).await? {
-            Sent::Done => Ok(Some(client)),
+        Ok(match self.transact("use link", writes).await? {
+            Sent::Done => Some(client),
             // Session keys are random: a record of this one is from an earlier attempt of this call.
-            Sent::Cancelled(_) => {
-                let own = self.expiring("session", keys::session(&session.digest)).await?;
-                Ok(own.map(|_| client))
-            }
-        }
+            Sent::Cancelled(reasons) => reasons.get(1).is_some_and(failed).then_some(client),
+        })
     }
 
     /// A session, where it is not over; strongly consistent.

@@ -81,8 +81,7 @@ pub(super) fn met(reason: &CancellationReason) -> bool {
 #[serde(rename_all = "PascalCase")]
 struct Request<'a> {
     transact_items: Vec<Write<'a>>,
-    /// The same for all attempts of the SDK: one whose answer was lost is not written twice.
-    client_request_token: String,
+    client_request_token: &'a str,
 }
 
 /// One write, by its kind.
@@ -212,8 +211,14 @@ impl Sent {
     }
 }
 
+fn request_token() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
 impl Store {
-    /// Sends a transaction, and again with jitter while others conflict with it.
+    /// Sends a transaction, and again with jitter while others conflict with it. All of these are one request to
+    /// DynamoDB, by their token: an attempt that arrives after a later one was written, when what it writes may be
+    /// deleted again, does nothing; and one that met itself is found to be written.
     ///
     /// # Errors
     /// DynamoDB failed after all retries, or conflicts lasted too long. Nothing is written then, or
@@ -224,8 +229,9 @@ impl Store {
         writes: Vec<TransactWriteItem>,
     ) -> Result<Sent, StoreError> {
         let mut patience = Patience::new();
+        let token = request_token();
         loop {
-            let Sent::Cancelled(reasons) = self.transact_once(operation, &writes).await? else {
+            let Sent::Cancelled(reasons) = self.send(operation, &writes, &token).await? else {
                 return Ok(Sent::Done);
             };
             if reasons.iter().any(failed) {
@@ -245,7 +251,8 @@ impl Store {
         }
     }
 
-    /// Sends a transaction; conflicts are the caller's.
+    /// Sends a transaction; conflicts are the caller's, whose next attempt may write something else. Conditions must
+    /// keep this one from being written after that.
     ///
     /// # Errors
     /// DynamoDB failed after all retries. Nothing is written then, or all of it where the answer was lost.
@@ -254,10 +261,20 @@ impl Store {
         operation: &'static str,
         writes: &[TransactWriteItem],
     ) -> Result<Sent, StoreError> {
+        self.send(operation, writes, &request_token()).await
+    }
+
+    /// Sends a transaction under a token, which is remembered for ten minutes once it is written. Where it was
+    /// cancelled the token is as good as new.
+    async fn send(
+        &self,
+        operation: &'static str,
+        writes: &[TransactWriteItem],
+        client_request_token: &str,
+    ) -> Result<Sent, StoreError> {
         let transact_items = writes.iter().map(Write::of).collect::<Option<_>>();
         let transact_items =
             transact_items.ok_or(StoreError::new(operation, "request could not be built"))?;
-        let client_request_token = uuid::Uuid::new_v4().to_string();
         let request = Request { transact_items, client_request_token };
         match self.calls.transact.call(operation, &request).await {
             Err(error) if error.is_conflict() => Ok(Sent::Cancelled(Vec::new())),
