@@ -2,6 +2,7 @@
 by hand. `seeds.py DIRECTORY` makes DIRECTORY/TARGET/NUMBER; `seeds.py DIRECTORY COUNT` makes COUNT more of each target by
 mutation, always the same ones."""
 
+import hashlib
 import json
 import pathlib
 import random
@@ -15,6 +16,11 @@ BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 FUNCTIONS = [
     "leads", "leads-by-source", "signup", "token", "admin-tokens", "admin-roles", "admin-buckets", "admin-clients",
     "autologin", "session",
+]
+# As src/import.rs has them.
+INPUTS = [
+    ("csv", b"email,phone,firstName\na@b.co,12345,A\nb@b.co,12345,B\n"),
+    ("jsonl", b'{"email":"a@b.co"}\n{"email":"b@b.co"}\n'),
 ]
 # Begins the bytes that pick a function; a multiple of twice their number, and letters.
 PICKED = 100
@@ -96,7 +102,7 @@ def line(value):
 
 def seeds():
     bodies = {"leads": [b"", b"{}"], "sign_up": [b""], "admin": [], "texts": [], "answers": [], "event": [],
-              "files": [], "import": []}
+              "files": [], "import": [], "checkpoint": []}
     reference = line({
         "email": "user@example.com", "phone": "+1 (234) 567-890", "firstName": "Jane", "lastName": "Doe",
         "dateOfBirth": "1990-05-01", "affiliateID": "AFF-123", "sourceId": "ads", "status": "new", "state": "active",
@@ -213,6 +219,21 @@ def seeds():
     lines = [reference, b"", changes[0], b"{", reference]
     bodies["import"] += [b"\x01\xef\xbb\xbf" + b"\n".join(lines), b"\x03" + b"\r\n".join(lines),
                          b"\x05" + b"\n".join(lines) + b"\n"]
+    for form, text in INPUTS:
+        checkpoint = {
+            "system": "memory", "inputBytes": len(text), "inputHeadSha256": hashlib.sha256(text).hexdigest(), "format": form,
+            "onDuplicate": "skip", "importId": "0c9a2a1c-6c2b-4b6f-9b0e-2f6f0d9c1a11", "offset": 0, "line": 0, "record": 0,
+            "imported": 0, "updated": 0, "duplicates": 0, "rejected": 0, "rejectsBytes": 0, "done": False,
+        }
+        first = text.splitlines(keepends=True)[form == "csv"]
+        end = {"offset": text.index(first) + len(first), "line": text[:text.index(first)].count(b"\n") + 1, "record": 1}
+        whole = {"offset": len(text), "line": text.count(b"\n"), "record": 2}
+        most = 2**64 - 1
+        for change in ({}, {**end, "imported": 1}, {**end, "rejected": 1, "rejectsBytes": 90, "onDuplicate": "update"},
+                       {**whole, "updated": 1, "duplicates": 1, "done": True}, {**end, "imported": 2}, {**whole, "offset": most},
+                       {**whole, "line": most, "imported": 2}, {"record": most, "imported": most}, {"imported": most, "rejected": 1},
+                       {"offset": 5}, {"inputBytes": 7}, {"system": "another"}, {"format": "xml"}):
+            bodies["checkpoint"].append(json.dumps({**checkpoint, **change}, indent=2).encode() + b"\n")
     return bodies
 
 

@@ -14,6 +14,23 @@ pub mod texts;
 
 use serde_json::{Map, Value};
 
+/// What runs an input.
+pub type Run = fn(&[u8]);
+
+/// All targets: their names, which are those of their programs and of the directories of their inputs, and what runs an
+/// input.
+pub const TARGETS: [(&str, Run); 9] = [
+    ("admin", admin::run),
+    ("answers", answers::run),
+    ("checkpoint", import::run_checkpoint),
+    ("event", event::run),
+    ("files", files::run),
+    ("import", import::run),
+    ("leads", leads::run),
+    ("sign_up", sign_up::run),
+    ("texts", texts::run),
+];
+
 /// The body as a JSON object, where a plain reader takes it for one and it is nested no deeper than is read.
 /// `None` says nothing: the fast readers leave texts unread that this one refuses.
 fn plain_object(body: &[u8]) -> Option<Map<String, Value>> {
@@ -79,4 +96,24 @@ fn position(message: &str) -> Option<usize> {
 fn choice(data: &[u8], of: usize) -> Option<(usize, &[u8])> {
     let (first, rest) = data.split_first()?;
     Some((usize::from(*first) % of, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TARGETS;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn each_target_has_its_program_and_its_dictionary() {
+        let names = BTreeSet::from(TARGETS.map(|(name, _)| name.to_owned()));
+        assert_eq!(names.len(), TARGETS.len());
+        for (directory, ending) in [("libfuzzer/fuzz_targets", ".rs"), ("dictionaries", "")] {
+            let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory).read_dir().unwrap();
+            let found = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let found: BTreeSet<_> =
+                found.map(|name| name.strip_suffix(ending).unwrap_or(&name).to_owned()).collect();
+            assert_eq!(found, names, "{directory}");
+        }
+    }
 }

@@ -188,7 +188,7 @@ fn stored(client: &Client) {
     let page = format!(r#"{{"Items":[{lead}],"Count":1}}"#);
     let (page, next) = doors::page(page.as_bytes()).expect("an answer").expect("leads");
     assert!(next.is_none());
-    assert_eq!(page, [placed.clone()]);
+    assert_eq!(page, std::slice::from_ref(&placed));
     let batch = format!(r#"{{"Responses":{{"t":[{lead},{own}]}},"UnprocessedKeys":{{}}}}"#);
     let (batch, left) = doors::batch(batch.as_bytes()).expect("an answer").expect("leads");
     assert!(left.is_empty());

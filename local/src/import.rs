@@ -10,14 +10,14 @@ mod pace;
 mod row;
 mod writer;
 
+pub use checkpoint::OnDuplicate;
 pub use input::Format;
 
 use crate::target::Target;
 use anyhow::{Context, Result, bail};
-use checkpoint::{Checkpoint, Job};
+use checkpoint::{Checkpoint, Counts, Job};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use input::{Chunk, Input, Place, Record};
-use serde::{Deserialize, Serialize};
+use input::{CHUNK_RECORDS, Chunk, Input, Place, Record};
 use shared::store::Store;
 use shared::store::counters::SHARDS;
 use std::fs::{File, TryLockError};
@@ -68,41 +68,6 @@ pub struct Import {
     target: Target,
 }
 
-/// What to do with a record whose email a client has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDuplicate {
-    /// Leave the client as it is
-    Skip,
-    /// Give the client the fields that the record has
-    Update,
-}
-
-/// What became of records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Counts {
-    imported: u64,
-    updated: u64,
-    duplicates: u64,
-    rejected: u64,
-}
-
-impl Counts {
-    fn total(&self) -> u64 {
-        self.imported + self.updated + self.duplicates + self.rejected
-    }
-}
-
-impl std::fmt::Display for Counts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { imported, updated, duplicates, rejected } = self;
-        write!(
-            f,
-            "{imported} imported, {updated} updated, {duplicates} duplicates skipped, {rejected} rejected"
-        )
-    }
-}
-
 /// How an import ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -150,7 +115,7 @@ impl Import {
         let mut rejects = Rejects::open(self.beside(self.rejects.as_deref(), "dry-run.csv"), 0)?;
         let (mut valid, mut rejected) = (0_u64, 0_u64);
         loop {
-            let Chunk { records, failure, .. } = input.chunk();
+            let Chunk { records, failure, .. } = input.chunk(CHUNK_RECORDS);
             let is_end = records.is_empty();
             for record in records {
                 match record.row {
@@ -354,7 +319,7 @@ fn resume(checkpoint: &Path) -> String {
 /// Reads the next chunk while the last one is written.
 fn read(mut input: Input) -> tokio::task::JoinHandle<(Input, Chunk)> {
     tokio::task::spawn_blocking(move || {
-        let chunk = input.chunk();
+        let chunk = input.chunk(CHUNK_RECORDS);
         (input, chunk)
     })
 }

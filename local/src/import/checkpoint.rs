@@ -1,7 +1,6 @@
 //! How far an import came, kept in a file that is whole at any moment.
 
 use super::input::{Format, Place};
-use super::{Counts, OnDuplicate};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,6 +10,41 @@ use std::path::Path;
 
 /// Bytes of the input by which it is recognised, with its size.
 const HEAD: u64 = 64 << 10;
+
+/// What to do with a record whose email a client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDuplicate {
+    /// Leave the client as it is
+    Skip,
+    /// Give the client the fields that the record has
+    Update,
+}
+
+/// What became of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) imported: u64,
+    pub(super) updated: u64,
+    pub(super) duplicates: u64,
+    pub(super) rejected: u64,
+}
+
+impl Counts {
+    pub(super) fn total(&self) -> u64 {
+        self.imported + self.updated + self.duplicates + self.rejected
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { imported, updated, duplicates, rejected } = self;
+        write!(
+            f,
+            "{imported} imported, {updated} updated, {duplicates} duplicates skipped, {rejected} rejected"
+        )
+    }
+}
 
 /// The state of an import between two chunks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +119,8 @@ impl Checkpoint {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("can't read the checkpoint {shown}"))?,
         };
-        let found: Self = serde_json::from_slice(&text).with_context(|| {
+        let found = serde_json::from_slice(&text).context("it cannot be read").and_then(Self::possible);
+        let found = found.with_context(|| {
             format!("{shown} is not a checkpoint of an import; choose another with --checkpoint")
         })?;
         let differs = if (found.job.input_bytes, &found.job.input_head_sha256)
@@ -103,6 +138,17 @@ impl Checkpoint {
             "{shown} is of an import to {} that cannot go on: {differs}; give what it was begun with, or begin anew with --restart",
             found.job.system
         )
+    }
+
+    /// Refuses what no import writes: a place outside its input, or not as many records as lie before it.
+    fn possible(self) -> Result<Self> {
+        let Place { offset, line, record } = self.place;
+        let Counts { imported, updated, duplicates, rejected } = self.counts;
+        let counted = [imported, updated, duplicates, rejected].into_iter().try_fold(0, u64::checked_add);
+        if offset > self.job.input_bytes || line > offset || record > offset || counted != Some(record) {
+            bail!("its figures contradict each other");
+        }
+        Ok(self)
     }
 
     /// Writes the file: whole, or not at all.

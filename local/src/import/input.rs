@@ -11,8 +11,9 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 /// Longest record; Sign Up takes less.
 const RECORD_MAX: u64 = 1 << 20;
-/// A chunk ends at this many records or bytes. Fuzzing goes on from any record.
-const CHUNK_RECORDS: usize = if cfg!(fuzzing) { 1 } else { 2000 };
+/// Most records of a chunk that is written at once.
+pub(super) const CHUNK_RECORDS: usize = 2000;
+/// A chunk ends at this many bytes too.
 const CHUNK_BYTES: u64 = 4 << 20;
 
 /// How the input is written.
@@ -74,11 +75,11 @@ impl Input {
         })
     }
 
-    /// Reads on; no records at the end of the input.
-    pub(super) fn chunk(&mut self) -> Chunk {
+    /// Reads on, this many records at most; none at the end of the input.
+    pub(super) fn chunk(&mut self, records: usize) -> Chunk {
         let begin = self.place();
         let mut chunk = Chunk { records: Vec::new(), end: begin, failure: None };
-        while chunk.records.len() < CHUNK_RECORDS && chunk.end.offset - begin.offset < CHUNK_BYTES {
+        while chunk.records.len() < records && chunk.end.offset - begin.offset < CHUNK_BYTES {
             let read = match self {
                 Self::Csv(input) => input.next(),
                 Self::JsonLines(input) => input.next(),

@@ -1,5 +1,5 @@
-//! Doors for fuzzing (`fuzz/`) and for tests: cursors of leads. Compiled for tests, and where
-//! cargo-fuzz sets `cfg(fuzzing)`; nowhere else.
+//! Doors for fuzzing (`fuzz/`) and for tests: cursors of leads. Compiled with the feature that only `fuzz/` asks for;
+//! never in what is deployed.
 
 use super::cursor::{self, Cursor};
 use crate::model::LeadsQuery;

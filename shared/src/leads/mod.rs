@@ -2,7 +2,7 @@
 //! answer, in which order, and from where on.
 
 mod cursor;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "doors"))]
 #[doc(hidden)]
 pub mod doors;
 mod listing;

@@ -27,7 +27,7 @@ mod buckets;
 mod change;
 mod clients;
 pub mod counters;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "doors"))]
 #[doc(hidden)]
 pub mod doors;
 mod item;
