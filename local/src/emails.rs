@@ -183,9 +183,8 @@ impl Place {
 }
 
 async fn handle(emails: Arc<Emails>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(&emails.app, Envelope::Platform, &request);
-    let outcome = emails.answer(&mut exchange, &request).await;
-    exchange.end(outcome)
+    let answer = async |exchange: &mut Exchange| emails.answer(exchange, &request).await;
+    Exchange::run(&emails.app, Envelope::Platform, &request, answer).await
 }
 
 /// What `registration-email` names its emails by: no path leads out of the outbox.

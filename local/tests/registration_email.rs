@@ -95,6 +95,32 @@ fn an_email_that_was_asked_for_is_sent_once_whenever_the_process_is_killed() {
     assert!(checked.success && checked.stdout.ends_with("Consistent.\n"), "{checked:?}");
 }
 
+/// How far the stream was read is kept behind the emails, however long they take.
+#[test]
+fn an_email_that_fails_until_the_process_is_killed_is_sent_by_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let stack = start(directory.path());
+    let mut ids = BTreeSet::from([sign_up(&stack, 0)]);
+    until_outbox_has(directory.path(), &ids);
+    until_noted(&stack, &ids);
+    let (outbox, aside) = (directory.path().join("outbox"), directory.path().join("aside"));
+    std::fs::rename(&outbox, &aside).unwrap();
+    std::fs::write(&outbox, "no directory").unwrap();
+    let id = sign_up(&stack, 1);
+    let begin = Instant::now();
+    while !stack.has_attribute("ExpiringTable", &format!("M#{id}"), "claim") {
+        assert!(begin.elapsed() < Duration::from_secs(300), "nobody tries to send it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!stack.end("-KILL").0.success());
+    std::fs::remove_file(&outbox).unwrap();
+    std::fs::rename(&aside, &outbox).unwrap();
+    ids.insert(id);
+    let stack = start(directory.path());
+    until_outbox_has(directory.path(), &ids);
+    until_noted(&stack, &ids);
+}
+
 #[test]
 fn emails_that_were_given_up_are_sent_by_a_command_and_no_others() {
     let directory = tempfile::tempdir().unwrap();

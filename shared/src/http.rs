@@ -13,7 +13,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use serde::Serialize;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An answer as the Lambda runtime takes it.
 pub type Response = lambda_http::Response<Body>;
@@ -224,9 +224,28 @@ pub struct Exchange {
     started: Instant,
 }
 
+/// How long an answer may take; a function is ended soon after (`Timeout` in `template.yaml`), and API Gateway would
+/// answer in its place, without an envelope.
+pub const ANSWER_MAX: Duration = Duration::from_secs(27);
+
 impl Exchange {
+    /// Answers a request in time: logs it, notes the token's use or refusal, and builds the response. What has no answer
+    /// by [`ANSWER_MAX`] is given up where it is, as if the process ended there, and answered 500.
+    pub async fn run(
+        app: &crate::App,
+        envelope: Envelope,
+        request: &Request,
+        answer: impl AsyncFnOnce(&mut Self) -> Result<Answer, ApiError>,
+    ) -> Response {
+        let mut exchange = Self::begin(app, envelope, request);
+        // Boxed: the compiler looks no deeper than 128 futures within futures.
+        let answer = Box::pin(answer(&mut exchange));
+        let outcome = tokio::time::timeout(ANSWER_MAX, answer).await;
+        exchange.end(outcome.unwrap_or_else(|_| Err(StoreError::late().into())))
+    }
+
     /// Begins with what the event says of itself.
-    pub fn begin(app: &crate::App, envelope: Envelope, request: &Request) -> Self {
+    fn begin(app: &crate::App, envelope: Envelope, request: &Request) -> Self {
         Self {
             envelope,
             request_id: request_id(request).unwrap_or_default().to_owned(),
@@ -298,9 +317,8 @@ impl Exchange {
         Ok((self.caller(authentication)?, bucket))
     }
 
-    /// Ends with an answer or an error: logs it, notes the token's use or refusal, and builds the
-    /// response.
-    pub fn end(self, outcome: Result<Answer, ApiError>) -> Response {
+    /// Ends with an answer or an error.
+    fn end(self, outcome: Result<Answer, ApiError>) -> Response {
         match (&self.token_id, &outcome) {
             // Of a token that is not there nothing is noted, but in the log.
             (Some(_), Err(ApiError::Unauthorized(Refusal::Unknown))) => {}
@@ -420,6 +438,26 @@ mod tests {
             Envelope::TradersRoom.render(&ApiError::bad_request("Email, phone and first name are required")),
             (400, r#"{"message":"Email, phone and first name are required","providerStatus":400}"#.into())
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_answered_in_the_envelope_before_the_function_is_ended() {
+        let needed =
+            ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TOKENS_TABLE", "ROLES_TABLE"];
+        let config = crate::Config::from_lookup(|name| needed.contains(&name).then(|| "some".to_owned()));
+        let app = crate::App::new(&config.unwrap());
+        for (envelope, body) in [
+            (Envelope::Platform, r#"{"message":"Internal server error","statusCode":500}"#),
+            (Envelope::TradersRoom, r#"{"message":"Internal server error","providerStatus":500}"#),
+        ] {
+            let begun = tokio::time::Instant::now();
+            let never = async |_: &mut Exchange| std::future::pending().await;
+            let response = Exchange::run(&app, envelope, &Request::default(), never).await;
+            assert_eq!(begun.elapsed().as_secs(), ANSWER_MAX.as_secs());
+            assert_eq!(response.status(), 500);
+            assert_eq!(response.body(), &Body::from(body));
+            assert!(response.headers().contains_key("content-type"));
+        }
     }
 
     #[test]

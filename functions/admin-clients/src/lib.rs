@@ -22,9 +22,8 @@ const REROUTING_PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(&app, Envelope::Platform, &request);
-    let outcome = answer(&app, &mut exchange, &request).await;
-    exchange.end(outcome)
+    let answer = async |exchange: &mut Exchange| answer(&app, exchange, &request).await;
+    Exchange::run(&app, Envelope::Platform, &request, answer).await
 }
 
 async fn answer(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {

@@ -18,9 +18,8 @@ const NOT_FOUND: ApiError = ApiError::NotFound("There is no such role");
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(&app, Envelope::Platform, &request);
-    let outcome = answer(&app, &mut exchange, &request).await;
-    exchange.end(outcome)
+    let answer = async |exchange: &mut Exchange| answer(&app, exchange, &request).await;
+    Exchange::run(&app, Envelope::Platform, &request, answer).await
 }
 
 async fn answer(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {

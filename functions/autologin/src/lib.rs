@@ -21,13 +21,12 @@ document.prerendering?document.addEventListener(\"prerenderingchange\",go,{once:
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let exchange = Exchange::begin(&app, Envelope::Page, &request);
-    let outcome = match request.method().as_str() {
+    let answer = async |_: &mut Exchange| match request.method().as_str() {
         "POST" => sign_in(&app, &request).await,
         "HEAD" => show(&app, &request).await.map(Answer::without_body),
         _ => show(&app, &request).await,
     };
-    exchange.end(outcome)
+    Exchange::run(&app, Envelope::Page, &request, answer).await
 }
 
 async fn show(app: &App, request: &Request) -> Result<Answer, ApiError> {

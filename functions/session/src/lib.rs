@@ -22,15 +22,14 @@ const LOGOUT: &str = "/tradersroom/api/auth/logout";
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
     let is_page = [PAGE, PAGES].contains(&http::route(&request));
     let envelope = if is_page { Envelope::Page } else { Envelope::TradersRoom };
-    let exchange = Exchange::begin(&app, envelope, &request);
-    let outcome = match exchange.route() {
+    let answer = async |exchange: &mut Exchange| match exchange.route() {
         PAGE => page(&app, &request).await,
         PAGES if http::rest(&request, "page").is_empty() => page(&app, &request).await,
         PAGES => Ok(no_page()),
         "POST /tradersroom/api/auth/logout" => log_out(&app, &request).await,
         _ => me(&app, &request).await,
     };
-    exchange.end(outcome)
+    Exchange::run(&app, envelope, &request, answer).await
 }
 
 /// The client whose session the request carries; using it keeps it alive.

@@ -30,9 +30,8 @@ const REROUTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(&app, Envelope::TradersRoom, &request);
-    let outcome = sign_up(&app, &mut exchange, &request).await;
-    exchange.end(outcome)
+    let answer = async |exchange: &mut Exchange| sign_up(&app, exchange, &request).await;
+    Exchange::run(&app, Envelope::TradersRoom, &request, answer).await
 }
 
 async fn sign_up(app: &App, exchange: &mut Exchange, request: &Request) -> Result<Answer, ApiError> {

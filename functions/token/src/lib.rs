@@ -6,17 +6,16 @@ use serde::Serialize;
 use shared::App;
 use shared::admin;
 use shared::error::ApiError;
-use shared::http::{Answer, Envelope, Exchange, Response, TokenHeader};
+use shared::http::{self, Answer, Envelope, Exchange, Response, TokenHeader};
 use shared::model::Permissions;
 use std::sync::Arc;
 
 /// Answers one request. A refusal shows the address seen, so that a partner can tell an operator
 /// what to whitelist; it is all that the refused learn.
 pub async fn handle(app: Arc<App>, request: Request) -> Response {
-    let mut exchange = Exchange::begin(&app, Envelope::Platform, &request);
-    let address = exchange.address().map(|address| address.to_canonical().to_string());
-    let outcome = check(&app, &mut exchange, &request, address.as_deref()).await;
-    let mut response = exchange.end(outcome);
+    let address = http::source_ip(&request).map(|address| address.to_canonical().to_string());
+    let answer = async |exchange: &mut Exchange| check(&app, exchange, &request, address.as_deref()).await;
+    let mut response = Exchange::run(&app, Envelope::Platform, &request, answer).await;
     if response.status() == StatusCode::UNAUTHORIZED
         && let Some(address) = address.and_then(|address| HeaderValue::try_from(address).ok())
     {

@@ -49,9 +49,8 @@ pub struct Path<'a> {
 
 /// Answers a request of either endpoint.
 pub async fn respond(app: &App, request: &Request, path: Path<'_>) -> Response {
-    let mut exchange = Exchange::begin(app, Envelope::Platform, request);
-    let outcome = answer(app, &mut exchange, request, path).await;
-    exchange.end(outcome)
+    let answer = async |exchange: &mut Exchange| answer(app, exchange, request, path).await;
+    Exchange::run(app, Envelope::Platform, request, answer).await
 }
 
 async fn answer(

@@ -307,6 +307,11 @@ impl StoreError {
         Self::new(operation, "outrun by other changes")
     }
 
+    /// Work that a request's time was not enough for.
+    pub(crate) fn late() -> Self {
+        Self::new("request", "out of time")
+    }
+
     /// The operating system's random source failed.
     pub fn random() -> Self {
         Self::new("random source", "failed")
