@@ -260,3 +260,22 @@ fn without_origins_sign_ups_get_no_link() {
     let running = Running::start(directory.path(), &["--port", "0", "--memory", "--origins", ""]);
     assert_eq!(running.sign_up(NEW).1.as_object().unwrap().len(), 1);
 }
+
+#[test]
+fn demo_data_that_was_deleted_stays_deleted() {
+    let directory = directory();
+    // Of the demo buckets that no demo lead is in.
+    let bucket = "/api/admin/buckets/69ce5200741e8f2238320004";
+    let stack = Running::start(directory.path(), &["--port", "0"]);
+    let administrator = stack.credential("adminToken").to_owned();
+    assert_eq!(stack.get(bucket, &administrator).0, 200);
+    assert_eq!(stack.delete(bucket, &administrator), 204);
+    assert!(stack.end("-TERM").0.success());
+    let stack = Running::start(directory.path(), &["--port", "0"]);
+    assert_eq!(stack.get(bucket, &administrator).0, 404);
+    // The published example still works.
+    assert_eq!(stack.leads(r#"{"emails":["user1@example.com"]}"#).1.as_object().unwrap().len(), 1);
+    assert!(stack.end("-TERM").0.success());
+    let checked = run(directory.path(), &["check"]);
+    assert!(checked.success, "{checked:?}");
+}

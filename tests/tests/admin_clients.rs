@@ -4,6 +4,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Map, Value, json};
 use shared::model::{Permission, Timestamp};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::dynamodb::Dynamodb;
 use tests::proxy::Fault::{Conflict, WrittenThenConflict, WrittenThenServerError};
 use tests::proxy::Proxy;
@@ -562,4 +563,46 @@ async fn clients_in_more_buckets_than_are_merged_are_asked_for_by_bucket() {
     );
     let by_bucket = list("affiliateID=A&bucketId=b7").await.json();
     assert_eq!(by_bucket["items"].as_array().unwrap().len(), 1);
+}
+
+/// A client may be in the list that it left and in the one that it came to, where both are read for one page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_moves_while_it_is_listed_is_there_once() {
+    let app = start().await;
+    let mut ids = BTreeSet::new();
+    for number in 0..5 {
+        ids.insert(sign_up(&app, &format!("c{number}@example.com")).await);
+    }
+    let moving = ids.first().unwrap();
+    let lists = AtomicUsize::new(0);
+    let listing = async {
+        let mut seen_in = BTreeSet::new();
+        // Until it was seen in both, and often enough for a page to fall between the two changes.
+        while lists.fetch_add(1, Ordering::Relaxed) < 400 || seen_in.len() < 2 {
+            let answer = call(&app, "GET", &format!("{CLIENTS}?affiliateID=A"), Value::Null).await;
+            answer.assert_ok();
+            let listed = answer.json()["items"].as_array().unwrap().clone();
+            let listed_ids: BTreeSet<_> =
+                listed.iter().map(|client| client["id"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(listed.len(), listed_ids.len(), "twice: {listed:?}");
+            assert!(listed_ids.is_subset(&ids) && listed.len() >= 4, "{listed_ids:?}");
+            seen_in.extend(
+                listed
+                    .iter()
+                    .filter(|client| client["id"] == **moving)
+                    .map(|client| client["bucketId"].to_string()),
+            );
+        }
+    };
+    let moves = async {
+        for bucket in ["b2", "b1"].iter().cycle() {
+            let answer = patch(&app, moving, json!({ "bucketId": bucket })).await;
+            answer.assert_ok();
+        }
+    };
+    tokio::select! {
+        () = listing => {}
+        () = moves => {}
+    }
+    app.assert_consistent().await;
 }

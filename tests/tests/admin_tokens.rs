@@ -1,5 +1,6 @@
 //! `/api/admin/tokens`: CONTRACT.md, sections 1 and 5, as an operator's console calls it.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::model::{Permission, Timestamp, TokenId};
@@ -369,4 +370,21 @@ async fn an_operator_sees_why_a_token_was_refused() {
     app.post(leads, &[("authorization", unknown.expose())], "{}").await.assert(401, UNAUTHORIZED);
     let id = unknown.digest().token_id();
     assert!(app.store().activity([&id]).await.unwrap()[&id].refused.is_empty());
+}
+
+/// The role cannot be deleted by the API as long as a token has it; a table can be edited.
+#[tokio::test]
+async fn a_token_whose_role_is_gone_is_deleted_all_the_same() {
+    let app = TestApp::start().await;
+    let role = json!({ "name": "Gone", "permissions": ["buckets:view-all"] });
+    let role = call(&app, "POST", "/api/admin/roles", role).await.json();
+    let created = create(&app, json!({ "name": "n", "roleId": role["id"] })).await;
+    let store = app.store();
+    let delete = store.sdk().delete_item().table_name(&store.tables().roles);
+    let delete = delete.key("pk", AttributeValue::S("role".into()));
+    delete.key("id", AttributeValue::S(text(&role, "id").to_owned())).send().await.unwrap();
+    assert_eq!(call(&app, "DELETE", &path_of(&created), Value::Null).await.status, 204);
+    assert_eq!(call(&app, "GET", &path_of(&created), Value::Null).await.status, 404);
+    assert!(!works(&app, text(&created, "token")).await);
+    app.assert_consistent().await;
 }
