@@ -21,8 +21,14 @@ python3 fuzz/seeds.py "$corpus" "${FUZZ_MUTATED:-0}"
 if [ -n "${FUZZ_MUTATED:-}" ]; then
   # As the tests are built: the same crates with the same features.
   cargo build --workspace --locked --bin fuzz
-  "${CARGO_TARGET_DIR:-target}/debug/fuzz" "$corpus" "${targets[@]}"
-  exit
+  mkdir "$work/under-way"
+  status=0
+  "${CARGO_TARGET_DIR:-target}/debug/fuzz" --under-way "$work/under-way" "$corpus" "${targets[@]}" || status=$?
+  # Neither that it has found nothing nor that it has found something: it was ended in the middle.
+  if [ "$status" -gt 1 ]; then
+    for input in "$work"/under-way/*; do echo "A FINDING, perhaps: $(base64 -w 0 "$input")"; done
+  fi
+  exit "$status"
 fi
 
 if [ ${#targets[@]} = 0 ]; then

@@ -219,7 +219,9 @@ def seeds():
     lines = [reference, b"", changes[0], b"{", reference]
     bodies["import"] += [b"\x01\xef\xbb\xbf" + b"\n".join(lines), b"\x03" + b"\r\n".join(lines),
                          b"\x05" + b"\n".join(lines) + b"\n"]
+    source = (ROOT / "fuzz/src/import.rs").read_text()
     for form, text in INPUTS:
+        assert json.dumps(text.decode()) in source, text
         checkpoint = {
             "system": "memory", "inputBytes": len(text), "inputHeadSha256": hashlib.sha256(text).hexdigest(), "format": form,
             "onDuplicate": "skip", "importId": "0c9a2a1c-6c2b-4b6f-9b0e-2f6f0d9c1a11", "offset": 0, "line": 0, "record": 0,

@@ -115,5 +115,8 @@ mod tests {
                 found.map(|name| name.strip_suffix(ending).unwrap_or(&name).to_owned()).collect();
             assert_eq!(found, names, "{directory}");
         }
+        let manifest = include_str!("../libfuzzer/Cargo.toml");
+        let programs = manifest.split("[[bin]]").skip(1).map(|bin| bin.split('"').nth(1).unwrap_or_default());
+        assert_eq!(programs.map(str::to_owned).collect::<BTreeSet<_>>(), names);
     }
 }

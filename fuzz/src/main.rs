@@ -1,17 +1,20 @@
-//! Runs given inputs through the fuzz targets, without searching for more: see `run.sh`.
+//! Runs given inputs through the fuzz targets, without searching for more: see `run.sh`. A panic is a finding, in
+//! a task of a target too; so is what takes too long. What ends the whole process (a stack that is too deep, all memory)
+//! leaves the inputs under way in a file each, named by `--under-way`.
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use fuzz::{Run, TARGETS};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What takes longer than this with one input is a finding: it hangs.
@@ -24,6 +27,9 @@ struct Arguments {
     directory: PathBuf,
     /// The targets; all by default
     targets: Vec<String>,
+    /// Where each worker copies its input to before it runs it
+    #[arg(long, value_name = "DIRECTORY")]
+    under_way: Option<PathBuf>,
 }
 
 struct Input {
@@ -39,8 +45,13 @@ enum Said {
     Failed(anyhow::Error),
 }
 
+thread_local! {
+    /// Whether something of this worker has panicked; its tasks run on its thread.
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
 fn main() -> Result<ExitCode> {
-    let Arguments { directory, targets } = Arguments::parse();
+    let Arguments { directory, targets, under_way } = Arguments::parse();
     if let Some(unknown) = targets.iter().find(|target| TARGETS.iter().all(|(name, _)| name != target)) {
         bail!("there is no target {unknown}; there are {:?}", TARGETS.map(|(name, _)| name));
     }
@@ -51,66 +62,97 @@ fn main() -> Result<ExitCode> {
             inputs.extend(paths.into_iter().map(|path| Input { target, run, path }));
         }
     }
+    let printed = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICKED.set(true);
+        printed(panic);
+    }));
+    let counts = run_all(inputs, under_way)?;
+    for (target, Count { run, findings }) in &counts {
+        println!("{target:<10} {run:>6} inputs, {findings} findings");
+    }
+    let is_clean = counts.values().all(|count| count.findings == 0);
+    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    run: usize,
+    findings: usize,
+}
+
+/// Runs the inputs on all processors, and prints what is found.
+///
+/// # Errors
+/// An input could not be read. Ends the process where one takes too long: its thread cannot be ended otherwise.
+fn run_all(inputs: Vec<Input>, under_way: Option<PathBuf>) -> Result<BTreeMap<&'static str, Count>> {
     let total = inputs.len();
-    let inputs = Mutex::new(inputs.into_iter());
+    let inputs = Arc::new(Mutex::new(inputs.into_iter()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let (say, said) = channel();
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    std::thread::scope(|scope| {
-        for worker in 0..workers {
-            let (say, inputs) = (say.clone(), &inputs);
-            scope.spawn(move || work(worker, inputs, &say));
-        }
-        drop(say);
-        let mut under_way: Vec<Option<(PathBuf, Instant)>> = vec![None; workers];
-        loop {
-            match said.recv_timeout(Duration::from_secs(1)) {
-                Ok(Said::Begins { worker, path }) => under_way[worker] = Some((path, Instant::now())),
-                Ok(Said::Ended { worker, target, finding }) => {
-                    under_way[worker] = None;
-                    let (run, found) = counts.entry(target).or_default();
-                    *run += 1;
-                    if let Some(finding) = finding {
-                        *found += 1;
-                        println!("{target}: A FINDING: {finding}");
-                    }
-                }
-                Ok(Said::Failed(error)) => return Err(error),
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let hangs = under_way.iter().flatten().find(|(_, begun)| begun.elapsed() > PATIENCE);
-            if let Some((path, _)) = hangs {
-                // Its thread cannot be ended otherwise.
-                println!("A FINDING: {} takes longer than {PATIENCE:?}: {}", path.display(), shown(path)?);
-                std::process::exit(1);
-            }
-        }
-    })?;
-    for (target, (run, found)) in &counts {
-        println!("{target:<10} {run:>6} inputs, {found} findings");
+    for worker in 0..workers {
+        let (say, inputs) = (say.clone(), inputs.clone());
+        let copy = under_way.as_ref().map(|directory| directory.join(worker.to_string()));
+        std::thread::spawn(move || work(worker, &inputs, copy.as_deref(), &say));
     }
-    let (run, found) = counts.values().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    drop(say);
+    let mut begun: Vec<Option<(PathBuf, Instant)>> = vec![None; workers];
+    let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
+    loop {
+        match said.recv_timeout(Duration::from_secs(1)) {
+            Ok(Said::Begins { worker, path }) => begun[worker] = Some((path, Instant::now())),
+            Ok(Said::Ended { worker, target, finding }) => {
+                begun[worker] = None;
+                let count = counts.entry(target).or_default();
+                count.run += 1;
+                if let Some(finding) = finding {
+                    count.findings += 1;
+                    println!("{target}: A FINDING: {finding}");
+                }
+            }
+            Ok(Said::Failed(error)) => return Err(error),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some((path, _)) = begun.iter().flatten().find(|(_, begun)| begun.elapsed() > PATIENCE) {
+            let data = STANDARD.encode(fs::read(path).unwrap_or_default());
+            println!("A FINDING: {} takes longer than {PATIENCE:?}: {data}", path.display());
+            std::process::exit(1);
+        }
+    }
+    let run: usize = counts.values().map(|count| count.run).sum();
     if run != total {
         bail!("{run} of {total} inputs were run");
     }
-    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(counts)
 }
 
-fn work(worker: usize, inputs: &Mutex<impl Iterator<Item = Input>>, say: &Sender<Said>) {
-    // A panic of a target is caught, so that nothing is poisoned. Sending fails where the main thread has gone.
+fn work(worker: usize, inputs: &Mutex<impl Iterator<Item = Input>>, copy: Option<&Path>, say: &Sender<Said>) {
     let next = || inputs.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(Input { target, run, path }) = next() {
-        let _ = say.send(Said::Begins { worker, path: path.clone() });
-        let ended = fs::read(&path).with_context(|| format!("can't read {}", path.display()));
-        let ended = ended.map(|data| {
-            let failed = catch_unwind(AssertUnwindSafe(|| run(&data))).is_err();
-            failed.then(|| format!("{} {}", path.display(), STANDARD.encode(&data)))
-        });
-        let _ = say.send(match ended {
-            Ok(finding) => Said::Ended { worker, target, finding },
-            Err(error) => Said::Failed(error),
-        });
+        let read = || {
+            let data = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
+            if let Some(copy) = copy {
+                fs::write(copy, &data).with_context(|| format!("can't write {}", copy.display()))?;
+            }
+            anyhow::Ok(data)
+        };
+        let data = match read() {
+            Ok(data) => data,
+            Err(error) => {
+                let _ = say.send(Said::Failed(error));
+                return;
+            }
+        };
+        // Nobody listens any more where the main thread has ended.
+        if say.send(Said::Begins { worker, path: path.clone() }).is_err() {
+            return;
+        }
+        let has_panicked = catch_unwind(AssertUnwindSafe(|| run(&data))).is_err() | PANICKED.take();
+        let finding = has_panicked.then(|| format!("{} {}", path.display(), STANDARD.encode(&data)));
+        if say.send(Said::Ended { worker, target, finding }).is_err() {
+            return;
+        }
     }
 }
 
@@ -127,6 +169,31 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn shown(path: &Path) -> Result<String> {
-    Ok(STANDARD.encode(fs::read(path)?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_panics_is_found_wherever_it_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("input");
+        fs::write(&path, "text").unwrap();
+        std::panic::set_hook(Box::new(|_| PANICKED.set(true)));
+        let in_a_task: Run = |_| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let _ = tokio::spawn(async { panic!("in a task") }).await;
+            });
+        };
+        let runs: [(&str, Run); 3] =
+            [("clean", |_| {}), ("panics", |_| panic!("at once")), ("task", in_a_task)];
+        let inputs = runs.into_iter().cycle().take(30);
+        let inputs = inputs.map(|(target, run)| Input { target, run, path: path.clone() }).collect();
+        let counts = run_all(inputs, Some(directory.path().to_owned())).unwrap();
+        let expected = [("clean", 0), ("panics", 10), ("task", 10)];
+        assert_eq!(counts, expected.map(|(target, findings)| (target, Count { run: 10, findings })).into());
+        assert_eq!(fs::read(directory.path().join("0")).unwrap(), b"text");
+        let missing = vec![Input { target: "clean", run: |_| {}, path: directory.path().join("missing") }];
+        assert!(run_all(missing, None).is_err());
+    }
 }

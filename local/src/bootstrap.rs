@@ -4,7 +4,7 @@ use crate::target::{Opened, Target};
 use anyhow::{Context, Result, bail};
 use shared::model::{NAME_MAX_CHARS, NewToken, Permission, Role, RoleId, Timestamp, TokenRecord, Whitelist};
 use shared::secret::Token;
-use shared::store::{CreateToken, Store};
+use shared::store::{Changed, CreateToken, Store};
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -164,15 +164,21 @@ pub async fn create_roles(store: &Store) -> Result<()> {
 
 /// The built-in roles, and Administrator with all its permissions.
 async fn restore_administrator(store: &Store) -> Result<()> {
-    create_roles(store).await?;
     let built_in = Role::built_in();
     let administrator = built_in.iter().find(|role| role.id.as_str() == Role::ADMINISTRATOR);
     let administrator = administrator.context("no built-in role Administrator")?;
-    let stored = store.role(&administrator.id).await?;
-    if stored.is_none_or(|stored| stored.role.permissions != administrator.permissions) {
-        store.put_role(administrator).await?;
+    // Again where somebody changes or deletes it meanwhile.
+    for _ in 0..10 {
+        create_roles(store).await?;
+        let Some(stored) = store.role(&administrator.id).await? else { continue };
+        if stored.role.permissions == administrator.permissions {
+            return Ok(());
+        }
+        if let Changed::Done(_) = store.change_role(&stored.version, administrator).await? {
+            return Ok(());
+        }
     }
-    Ok(())
+    bail!("the role Administrator is being changed by others all the time")
 }
 
 /// The tokens that may manage tokens and are not expired.

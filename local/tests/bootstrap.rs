@@ -151,7 +151,8 @@ async fn a_changed_administrator_role_is_given_back_by_force_only() {
         name: "Less".into(),
         permissions: Permissions::default(),
     };
-    stack.store.put_role(&changed).await.unwrap();
+    let stored = stack.store.role(&changed.id).await.unwrap().unwrap();
+    stack.store.change_role(&stored.version, &changed).await.unwrap();
     stack.stop().await;
     let message = bootstrap(directory.path(), &[]);
     assert!(refused(&message).contains("does not grant security:manage"), "{message:?}");

@@ -143,12 +143,15 @@ pub enum Difference {
     /// counts keys in a batch. The tests that look at units also load the embedded engine past its
     /// API, with 120,000 leads.
     Capacity,
+    /// moto does a transaction again that it did under the same token.
+    Tokens,
 }
 
 impl Difference {
     const fn reason(self) -> &'static str {
         match self {
             Self::Capacity => "emulators invent the capacity that a call consumes",
+            Self::Tokens => "emulators do not remember the tokens of transactions",
         }
     }
 

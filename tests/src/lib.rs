@@ -370,7 +370,7 @@ impl TestApp {
             name: "Test".into(),
             permissions: spec.permissions.into_iter().collect(),
         };
-        self.store().put_role(&role).await.unwrap();
+        self.store().create_role(&role).await.unwrap();
         let record = TokenRecord {
             id: digest.token_id(),
             name: "Test".into(),

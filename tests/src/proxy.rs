@@ -113,6 +113,7 @@ impl Proxy {
             shortfall: Mutex::default(),
             faults: Mutex::default(),
             late: Mutex::default(),
+            delayed: Mutex::default(),
             hold: Mutex::default(),
             gate: Semaphore::new(0),
             latency: Mutex::default(),
@@ -236,6 +237,12 @@ impl Proxy {
         (under_way.arrived, under_way.met)
     }
 
+    /// Answers the next calls of an operation with DynamoDB's own 500 while they are on their way, until
+    /// [`Proxy::deliver_late`].
+    pub fn delay(&self, operation: &str, calls: usize) {
+        lock(&self.state.delayed).insert(operation.to_owned(), calls);
+    }
+
     /// Lets the calls arrive that are still on their way, and tells how many there were.
     ///
     /// # Panics
@@ -277,7 +284,8 @@ pub enum Fault {
     Throttled,
     /// It met another transaction on its counters: nothing is written.
     Conflict,
-    /// It is written, its answer is lost, and what arrives is a conflict.
+    /// It is written, its answer is lost, and what arrives is a conflict. DynamoDB forgets its token: whoever tries again
+    /// must tell their own work by what is stored.
     WrittenThenConflict,
     /// It is written, and what arrives is DynamoDB's own 500.
     WrittenThenServerError,
@@ -304,6 +312,8 @@ struct State {
     shortfall: Mutex<Shortfall>,
     faults: Mutex<VecDeque<Fault>>,
     late: Mutex<Vec<Request<Full<Bytes>>>>,
+    /// How many calls of each operation are late yet.
+    delayed: Mutex<HashMap<String, usize>>,
     hold: Mutex<Hold>,
     gate: Semaphore,
     latency: Mutex<Duration>,
@@ -505,9 +515,16 @@ impl State {
             tokio::time::sleep(latency).await;
         }
         let asked = body.clone();
+        if fault == Some(Fault::WrittenThenConflict) {
+            let mut request: Value = serde_json::from_slice(&body).unwrap();
+            request.as_object_mut().unwrap().remove("ClientRequestToken");
+            body = request.to_string().into();
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
-        if fault == Some(Fault::Late) {
+        let next = |left: &mut usize| std::mem::replace(left, left.saturating_sub(1)) > 0;
+        if fault == Some(Fault::Late) || lock(&self.delayed).get_mut(&operation).is_some_and(next) {
             lock(&self.late).push(Request::from_parts(parts, Full::new(body)));
             return lost();
         }
@@ -519,8 +536,7 @@ impl State {
         let Ok(body) = body.collect().await else { return bad_gateway() };
         let mut body = body.to_bytes();
         lock(&self.under_way).items.retain(|item| !items.contains(item));
-        let is_lost = |left: &mut usize| std::mem::replace(left, left.saturating_sub(1)) > 0;
-        if lock(&self.lost).get_mut(&operation).is_some_and(is_lost) {
+        if lock(&self.lost).get_mut(&operation).is_some_and(next) {
             return lost();
         }
         match fault {

@@ -25,6 +25,8 @@ pub enum Verdict {
     Taken,
     /// It is taken, and the connection breaks before the answer.
     TakenAnswerLost,
+    /// It is taken, and no answer comes.
+    TakenUnanswered,
     /// The connection breaks.
     Broken,
     /// An error: status, type and text.
@@ -106,12 +108,13 @@ impl State {
         let to = asked["Destination"]["ToAddresses"][0].as_str().unwrap().to_owned();
         *lock(&self.calls) += 1;
         let verdict = lock(&self.judge)(&to);
-        if matches!(verdict, Verdict::Taken | Verdict::TakenAnswerLost) {
+        if matches!(verdict, Verdict::Taken | Verdict::TakenAnswerLost | Verdict::TakenUnanswered) {
             let message = STANDARD.decode(asked["Content"]["Raw"]["Data"].as_str().unwrap()).unwrap();
             lock(&self.taken).push(Taken { to, message });
         }
         match verdict {
             Verdict::Taken => Ok(Response::new(Full::new(json!({ "MessageId": "1" }).to_string().into()))),
+            Verdict::TakenUnanswered => std::future::pending().await,
             Verdict::TakenAnswerLost | Verdict::Broken => {
                 Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
             }

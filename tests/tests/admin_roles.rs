@@ -2,9 +2,11 @@
 
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use shared::model::{Permission, RoleId};
+use shared::model::{Permission, Role, RoleId};
 use shared::store::DeleteRole;
 use std::collections::BTreeSet;
+use tests::dynamodb::Dynamodb;
+use tests::proxy::Proxy;
 use tests::{Answer, TestApp};
 
 const ROLES: &str = "/api/admin/roles";
@@ -260,4 +262,29 @@ async fn no_token_has_a_role_that_is_deleted_meanwhile() {
         assert_eq!(deleted.status, if made == 0 { 204 } else { 409 }, "{made} tokens, {deleted:?}");
     }
     app.assert_consistent().await;
+}
+
+/// A built-in role has the same id when it is made again.
+#[tokio::test]
+async fn a_late_deletion_or_change_does_not_concern_the_role_that_was_made_again() {
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    let path = format!("{ROLES}/{}", Role::PARTNER);
+    let built_in = call(&app, "GET", &path, Value::Null).await.json();
+    for change in [false, true] {
+        if change {
+            proxy.delay("UpdateItem", 1);
+            call(&app, "PATCH", &path, json!({ "name": "Changed" })).await.assert_ok();
+        }
+        proxy.delay("DeleteItem", 1);
+        assert_eq!(call(&app, "DELETE", &path, Value::Null).await.status, 204);
+        local::bootstrap::create_roles(app.store()).await.unwrap();
+        assert_eq!(proxy.deliver_late().await, 1 + usize::from(change));
+        let found = call(&app, "GET", &path, Value::Null).await;
+        found.assert_ok();
+        assert_eq!(found.json(), built_in);
+    }
+    drop(app);
+    dynamodb.stop().await;
 }

@@ -524,7 +524,7 @@ async fn load(rng: &mut StdRng) -> Run {
     let app = TestApp::start().await;
     let permissions = [Permission::BucketsViewOwn].into_iter().collect();
     let role = Role { id: RoleId::new("reader"), name: "Reader".into(), permissions };
-    app.store().put_role(&role).await.unwrap();
+    app.store().create_role(&role).await.unwrap();
     let leads = make_leads(rng);
     for (place, leads) in PLACES.iter().zip(&leads) {
         app.bucket(place.bucket, place.affiliate, place.sources).await;

@@ -2,15 +2,18 @@
 //! and the handler on events of our own. Most go through a real SES client, to an SES that fails as
 //! it is told.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::functions::Deployed;
 use local::template::Template;
 use mail_parser::{MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use shared::model::ClientId;
-use shared::store::{ClaimMail, keys};
+use shared::store::{ClaimMail, MailOutcome, keys};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use tests::dynamodb::Dynamodb;
+use tests::proxy::Proxy;
 use tests::ses::{Ses, Verdict};
 use tests::sessions::now;
 use tests::{TestApp, eventually};
@@ -312,6 +315,55 @@ async fn a_claim_keeps_others_away_until_it_is_over() {
     assert_eq!(ses.taken_for("c7@example.com"), 1);
     assert_eq!(deliver(&function, &[record(7, "c7@example.com")]).await, [0; 0]);
     assert_eq!(ses.taken_for("c7@example.com"), 1);
+}
+
+/// Writes of an email's record that arrive when it is another one's.
+#[tokio::test]
+async fn a_late_claim_or_refusal_changes_nothing() {
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    let (store, id) = (app.store(), ClientId::new("client-7"));
+    let claim = async |refused_too| match store.claim_mail(&id, refused_too).await.unwrap() {
+        ClaimMail::Claimed(claim) => Some(claim),
+        ClaimMail::Settled => None,
+        ClaimMail::Busy => panic!("nobody has it"),
+    };
+    proxy.delay("PutItem", 1);
+    let first = claim(false).await.unwrap();
+    store.release_mail(&first).await.unwrap();
+    assert_eq!(proxy.deliver_late().await, 1);
+    let second = claim(false).await.unwrap();
+    proxy.delay("PutItem", 1);
+    store.settle_mail(&second, &MailOutcome::Refused("code")).await.unwrap();
+    let third = claim(true).await.unwrap();
+    store.settle_mail(&third, &MailOutcome::Sent).await.unwrap();
+    assert_eq!(proxy.deliver_late().await, 1);
+    assert!(claim(true).await.is_none(), "it was sent");
+    drop(app);
+    dynamodb.stop().await;
+}
+
+/// A service that takes an email and does not say so gets no second one at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_email_that_is_not_answered_is_not_sent_again_before_its_claim_ends() {
+    let ses = Ses::start().await;
+    ses.judge(|_| Verdict::TakenUnanswered);
+    let app = app_with(&ses).await;
+    let function = deployed(&app);
+    let records = [record(7, "c7@example.com")];
+    assert_eq!(deliver(&function, &records).await, [7]);
+    assert_eq!((ses.calls(), ses.taken_for("c7@example.com")), (1, 1));
+    ses.judge(|_| Verdict::Taken);
+    let claim = keys::registration_email(&ClientId::new("client-7"));
+    let store = app.store();
+    let get = store.sdk().get_item().table_name(&store.tables().expiring);
+    let stored = get.key("pk", AttributeValue::S(claim.clone())).send().await.unwrap().item.unwrap();
+    let until: i64 = stored["claimedUntil"].as_n().unwrap().parse().unwrap();
+    assert!(until > 0, "it was given up");
+    app.set_record(&claim, "claimedUntil", now()).await;
+    assert_eq!(deliver(&function, &records).await, [0; 0]);
+    assert_eq!(ses.taken_for("c7@example.com"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -381,7 +381,7 @@ impl Soak {
             let count = overload.tally.too_slow;
             writeln!(
                 text,
-                "\n{count} requests of the overload were not answered within the gateway's 30 s."
+                "\n{count} requests of the overload were not answered in time: 27 s of a function, 30 s of the gateway."
             )?;
         }
         for (reason, count) in &overload.tally.refused {

@@ -8,6 +8,7 @@ use hyper::Request;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use shared::http::ANSWER_WITHIN;
 use shared::model::Lead;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -366,6 +367,10 @@ impl Worker {
             }
             self.tally.shed.push(took);
             return Err(Failure::Shed);
+        }
+        if self.sheds && reply.status == 500 && reply.took >= ANSWER_WITHIN {
+            // The function's whole time.
+            return Err(Failure::TooSlow);
         }
         self.tally.kinds.entry(kind).or_default().took.push(took);
         expect(reply.header("x-request-id").is_some(), || format!("no x-request-id: {}", shown(&reply)))?;

@@ -7,7 +7,7 @@ use shared::App;
 use shared::admin::{self, Parameters};
 use shared::error::ApiError;
 use shared::http::{Answer, Envelope, Exchange, Response, TokenHeader};
-use shared::model::{NewRole, Permission, Role, RoleChange, RoleId, Version};
+use shared::model::{NewRole, Permission, Role, RoleChange, RoleId};
 use shared::store::{Changed, DeleteRole, StoreError, StoredRole};
 use std::sync::Arc;
 
@@ -63,10 +63,10 @@ fn place(role: &Role) -> String {
 
 async fn create(app: &App, request: &Request) -> Result<Answer, ApiError> {
     let role = NewRole::parse(admin::body(request)?)?.create();
-    if !app.store.create_role(&role).await? {
+    let Some(version) = app.store.create_role(&role).await? else {
         return Err(StoreError::outrun("create role").into());
-    }
-    Ok(admin::record(201, &role, &Version::default())?
+    };
+    Ok(admin::record(201, &role, &version)?
         .header("location", format!("/api/admin/roles/{}", role.id.as_str())))
 }
 

@@ -57,6 +57,8 @@ pub enum MailError {
     Failed(Cow<'static, str>),
     /// No email is taken at this time.
     Unavailable(Cow<'static, str>),
+    /// Nobody knows whether it was taken.
+    Unanswered(Cow<'static, str>),
 }
 
 /// What became of a client's email.
@@ -185,6 +187,10 @@ impl RegistrationEmail {
             }
             Err(MailError::Failed(code)) => return self.give_up(&claim, code, false).await,
             Err(MailError::Unavailable(code)) => return self.give_up(&claim, code, true).await,
+            // The claim is kept to its end: a service that takes emails and answers none would get each one again at once.
+            Err(MailError::Unanswered(code)) => {
+                return Outcome { is_unavailable: true, ..Outcome::of(MailStatus::Failed, code) };
+            }
         };
         match self.store.settle_mail(&claim, &settled).await {
             Ok(()) => outcome,

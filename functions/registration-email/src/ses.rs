@@ -16,9 +16,8 @@ use shared::store::{credentials, error_code, http_client};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Long, because an email whose answer is not awaited may be sent twice.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-/// One email with all its attempts; shorter than a claim lasts.
+/// One email with all its attempts; shorter than a claim lasts. An answer that does not come is awaited all this time: SES
+/// may have taken the email, and would take it again.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(14);
 const ATTEMPTS: u32 = 3;
 
@@ -53,7 +52,6 @@ impl Ses {
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                     .operation_timeout(OPERATION_TIMEOUT)
                     .build(),
             );
@@ -102,6 +100,9 @@ impl Ses {
     /// What a failure means for this email and for others.
     fn judge<R>(&self, error: &SdkError<SendEmailError, R>, to: &str) -> MailError {
         let code = error_code(error);
+        if matches!(error, SdkError::TimeoutError(_)) {
+            return MailError::Unanswered(code);
+        }
         let Some(refusal) = error.as_service_error() else { return MailError::Failed(code) };
         match refusal {
             SendEmailError::BadRequestException(_) => MailError::Refused(code),
@@ -190,7 +191,7 @@ mod tests {
         }
         assert_eq!(
             ses.judge(&SdkError::<SendEmailError, ()>::timeout_error("late"), "user@example.com"),
-            MailError::Failed("timeout".into())
+            MailError::Unanswered("timeout".into())
         );
     }
 }

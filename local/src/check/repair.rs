@@ -459,11 +459,13 @@ impl Repairer<'_> {
         Ok(get.consistent_read(true).send().await.context("can't read an item")?.item)
     }
 
-    /// Writes all or nothing. The SDK gives a call one token for all its attempts: nothing is added twice
-    /// where an answer is lost.
+    /// Writes all or nothing. All attempts have one token: nothing is added twice where an answer is lost, or where one
+    /// of them arrives late.
     async fn write(&self, writes: Vec<TransactWriteItem>) -> Result<Outcome> {
+        let token = uuid::Uuid::new_v4().to_string();
         for attempt in 0..ATTEMPTS {
-            let call = self.store.sdk().transact_write_items().set_transact_items(Some(writes.clone()));
+            let call = self.store.sdk().transact_write_items().client_request_token(&token);
+            let call = call.set_transact_items(Some(writes.clone()));
             let Err(error) = call.send().await else { return Ok(Outcome::Done) };
             let codes: Vec<&str> = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
@@ -548,9 +550,9 @@ impl Condition {
         Self::default().and(part)
     }
 
-    /// A record is in the state that it was read in.
+    /// A record is there, in the state that it was read in.
     fn unchanged(version: &Version) -> Self {
-        Self::in_state(version.as_str())
+        Self::in_state(version.as_str()).and("attribute_exists(pk)")
     }
 
     fn in_state(version: Option<&str>) -> Self {

@@ -119,10 +119,9 @@ impl Checkpoint {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("can't read the checkpoint {shown}"))?,
         };
-        let found = serde_json::from_slice(&text).context("it cannot be read").and_then(Self::possible);
-        let found = found.with_context(|| {
-            format!("{shown} is not a checkpoint of an import; choose another with --checkpoint")
-        })?;
+        let not_one =
+            || format!("{shown} is not a checkpoint of an import; choose another with --checkpoint");
+        let found: Self = serde_json::from_slice(&text).with_context(not_one)?;
         let differs = if (found.job.input_bytes, &found.job.input_head_sha256)
             != (job.input_bytes, &job.input_head_sha256)
         {
@@ -132,7 +131,7 @@ impl Checkpoint {
         } else if found.job != *job {
             "its --format or --on-duplicate was another"
         } else {
-            return Ok(Some(found));
+            return found.possible().map(Some).with_context(not_one);
         };
         bail!(
             "{shown} is of an import to {} that cannot go on: {differs}; give what it was begun with, or begin anew with --restart",

@@ -1,4 +1,4 @@
-//! Doors for fuzzing (`fuzz/`) and for tests: cursors of leads. Compiled with the feature that only `fuzz/` asks for;
+//! Doors for fuzzing (`fuzz/`) and for tests: cursors of leads. Compiled for tests, and with the feature that only `fuzz/` asks for;
 //! never in what is deployed.
 
 use super::cursor::{self, Cursor};

@@ -421,16 +421,22 @@ impl Store {
         }))
     }
 
-    /// Stores a new role; `false` where the id is taken.
+    /// Stores a new role; `None` where the id is taken.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
-    pub async fn create_role(&self, role: &Role) -> Result<bool, StoreError> {
+    pub async fn create_role(&self, role: &Role) -> Result<Option<Version>, StoreError> {
+        let unbuilt = || StoreError::new("create role", "request could not be built");
+        let version = Version::fresh().map_err(|_| StoreError::random())?;
+        // Built-in roles are made again where they were deleted: with a state of its own, what was meant for the one
+        // before does not concern this one.
+        let state = version.as_str().ok_or_else(unbuilt)?;
         let stored = item([
             ("pk", s(keys::ROLES)),
             ("id", s(role.id.as_str())),
             ("name", s(&role.name)),
             ("permissions", list(role.permissions.iter().map(Permission::as_str))),
+            (VERSION, s(state)),
         ]);
         let put = Put::builder()
             .table_name(&self.tables.roles)
@@ -438,27 +444,18 @@ impl Store {
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(|_| StoreError::new("create role", "request could not be built"))?;
+            .map_err(|_| unbuilt())?;
         // A transaction of one write: a late attempt of it does not bring back a role that was deleted since.
         let writes = vec![TransactWriteItem::builder().put(put).build()];
-        Ok(match self.transact("create role", writes).await? {
+        let is_stored = match self.transact("create role", writes).await? {
             Sent::Done => true,
-            // The same role: this very write, whose answer was lost.
+            // This very write, whose answer was lost.
             Sent::Cancelled(reasons) => reasons
                 .first()
                 .and_then(CancellationReason::item)
-                .is_some_and(|stored| role_from(stored).is_ok_and(|known| known == *role)),
-        })
-    }
-
-    /// Stores a role's name and permissions, whether it is there or not.
-    ///
-    /// # Errors
-    /// DynamoDB failed after all retries.
-    pub async fn put_role(&self, role: &Role) -> Result<(), StoreError> {
-        let to = Version::fresh().map_err(|_| StoreError::new("put role", "no random source"))?;
-        let update = self.update_role(role, &to);
-        update.send().await.map(drop).map_err(|error| StoreError::of("put role", &error))
+                .is_some_and(|stored| Reader::new("role", stored).optional_text(VERSION) == Some(state)),
+        };
+        Ok(is_stored.then_some(version))
     }
 
     /// Changes a role's name and permissions, from the state it was read in.

@@ -44,7 +44,8 @@ impl Store {
         }
     }
 
-    /// Notes that a token that exists was refused.
+    /// Notes that a token that exists was refused, unless a later one of the same place is known: an instance that
+    /// slept may send this hours later.
     ///
     /// # Errors
     /// DynamoDB failed after all retries.
@@ -58,19 +59,26 @@ impl Store {
         let address =
             address.map_or_else(|| "unknown".to_owned(), |address| address.to_canonical().to_string());
         let slot = crc32fast::hash(format!("{address}#{}", reason.as_str()).as_bytes()) % SLOTS;
-        let attempt =
-            item([("address", s(address)), ("reason", s(reason.as_str())), ("date", n(now.millis()))]);
+        let date = n(now.millis());
+        let attempt = item([("address", s(address)), ("reason", s(reason.as_str())), ("date", date.clone())]);
         let (attempt, slot) = (AttributeValue::M(attempt), format!("r{slot}"));
         let expiry = n(now.millis() / 1000 + KEPT_SECONDS);
         let request = UpdateItem {
             table_name: &self.tables.activity,
             key: Pairs(&[("id", S(&keys::refused_attempts(token)))]),
             update_expression: "SET #slot = :attempt, expiresAt = :expiry",
-            condition_expression: None,
-            expression_attribute_names: Some(Pairs(&[("#slot", &slot)])),
-            expression_attribute_values: Pairs(&[(":attempt", Value(&attempt)), (":expiry", Value(&expiry))]),
+            condition_expression: Some("attribute_not_exists(#slot) OR #slot.#date <= :date"),
+            expression_attribute_names: Some(Pairs(&[("#slot", &slot), ("#date", "date")])),
+            expression_attribute_values: Pairs(&[
+                (":attempt", Value(&attempt)),
+                (":date", Value(&date)),
+                (":expiry", Value(&expiry)),
+            ]),
         };
-        self.calls.update.call("note refusal", &request).await
+        match self.calls.update.call("note refusal", &request).await {
+            Err(error) if error.is_failed_condition() => Ok(()),
+            noted => noted,
+        }
     }
 
     /// What is known of the use of these tokens.

@@ -1,5 +1,5 @@
 //! Doors for fuzzing (`fuzz/`) and for tests: a store over an HTTP client that is no network, and the readers
-//! of DynamoDB's answers by themselves. Compiled with the feature that only `fuzz/` asks for; never in what is deployed.
+//! of DynamoDB's answers by themselves. Compiled for tests, and with the feature that only `fuzz/` asks for; never in what is deployed.
 
 use super::leads::{Batch, Rows, Slots};
 use super::transaction::Sent;

@@ -55,7 +55,10 @@ impl Store {
     /// DynamoDB or the random source failed.
     pub async fn claim_mail(&self, client: &ClientId, refused_too: bool) -> Result<ClaimMail, StoreError> {
         let refused = if refused_too { " OR attribute_exists(refused)" } else { "" };
-        let open = format!("attribute_not_exists(pk) OR claimedUntil <= :now OR expiresAt <= :now{refused}");
+        // A late attempt of a claim that was given up again does not take it anew.
+        let open = format!(
+            "attribute_not_exists(pk) OR ((claimedUntil <= :now OR expiresAt <= :now{refused}) AND claim <> :claim)"
+        );
         let mut id = [0; 12];
         getrandom::fill(&mut id).map_err(|_| StoreError::random())?;
         let claim = MailClaim { client: client.clone(), id };
@@ -69,6 +72,7 @@ impl Store {
             .set_item(Some(record))
             .condition_expression(open)
             .expression_attribute_values(":now", n(now))
+            .expression_attribute_values(":claim", b(&claim.id))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let Err(error) = put.send().await else { return Ok(ClaimMail::Claimed(claim)) };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
@@ -93,10 +97,24 @@ impl Store {
             MailOutcome::Sent => record.insert("sentAt".into(), n(now)),
             MailOutcome::Refused(reason) => record.insert("refused".into(), s(*reason)),
         };
-        // Unconditional: what was sent was sent, whoever claims it now.
-        let put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(record));
-        put.send().await.map_err(|error| StoreError::of("settle mail", &error))?;
-        Ok(())
+        let mut put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(record));
+        // What was sent was sent, whoever claims it now. What was refused may have been sent since by another claim.
+        if let MailOutcome::Refused(_) = outcome {
+            put = put
+                .condition_expression("claim = :claim")
+                .expression_attribute_values(":claim", b(&claim.id));
+        }
+        match put.send().await {
+            Err(error)
+                if !matches!(
+                    error.as_service_error(),
+                    Some(PutItemError::ConditionalCheckFailedException(_))
+                ) =>
+            {
+                Err(StoreError::of("settle mail", &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives a claim up, so that the email can be tried again at once.

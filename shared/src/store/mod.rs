@@ -13,7 +13,7 @@
 //! | where a sign-up goes | [`Store::route`]: `GetItem` and `Query` at once; [`Store::open_bucket`]: `Query` | 1 |
 //! | a sign-up | [`Store::sign_up`], [`Store::register`]: `TransactWriteItems` | 1 |
 //! | a change of a client | [`Store::change_client`]: `TransactWriteItems` | 1 |
-//! | tokens and roles, for administrators | [`Store::tokens`], [`Store::token_by_id`], [`Store::role`]; [`Store::create_token`], [`Store::delete_token`]: `TransactWriteItems` | 1 |
+//! | tokens and roles, for administrators | [`Store::tokens`], [`Store::token_by_id`], [`Store::role`]; [`Store::create_token`], [`Store::delete_token`], [`Store::create_role`]: `TransactWriteItems` | 1 |
 //! | buckets, for administrators | [`Store::buckets`], [`Store::stored_bucket`], [`Store::statuses`]; [`Store::create_bucket`], [`Store::change_bucket`], [`Store::delete_bucket`]: `TransactWriteItems` | 1; deleting 2 |
 //! | clients, for administrators | [`Store::client`], [`Store::clients`], [`Store::newest`] | 1 or 2 |
 //! | autologin and sessions | [`Store::create_link`]: `PutItem`; [`Store::link`], [`Store::session`]: `GetItem`; [`Store::use_link`]: `GetItem`, then `TransactWriteItems`; [`Store::end_session`]: `DeleteItem` | 1; using a link 2 |
@@ -71,7 +71,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The same of a DynamoDB without TLS: it is a developer's, and shares its processors with all that calls it.
 const LOCAL_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One call with all its attempts takes as long as four of them at most, and never longer than this. Deployed,
-/// it is 6 s: the rounds of a request fit the gateway's 30 s.
+/// it is 6 s: the rounds of a request fit the 27 s that it has.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
 const ATTEMPTS: u32 = 5;
 

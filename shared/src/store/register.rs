@@ -140,17 +140,11 @@ impl Store {
     /// As [`Store::register`]; some of the clients may be stored then.
     pub async fn register_all(&self, clients: &[Client]) -> Result<Vec<Registered>, StoreError> {
         let extras = Extras { dated: Dated::AtEachAttempt, ..Extras::default() };
-        let mut outcomes = Vec::with_capacity(clients.len());
-        while outcomes.len() < clients.len() {
-            let rest = &clients[outcomes.len()..];
-            let fitting = self.batch(rest, extras)?.clients;
-            outcomes.extend(self.write(&mut rest[..fitting].to_vec(), extras).await?);
-        }
-        Ok(outcomes)
+        self.write(&mut clients.to_vec(), extras).await
     }
 
-    /// Writes clients that fit one transaction. Those that cannot be stored are left out, and the
-    /// others sent again.
+    /// Writes clients, as many at once as fit a transaction: how many that are is told by each one, as later dates may
+    /// need other counters. Those that cannot be stored are left out, and the others sent again.
     async fn write(&self, clients: &mut [Client], extras: Extras<'_>) -> Result<Vec<Registered>, StoreError> {
         let mut outcomes: Vec<Option<Registered>> = vec![None; clients.len()];
         let mut patience = Patience::new();
@@ -163,12 +157,13 @@ impl Store {
                 clients.iter_mut().for_each(date);
             }
             let left: Vec<Client> = open.iter().map(|at| clients[*at].clone()).collect();
-            let Batch { parts, writes, .. } = self.batch(&left, extras)?;
+            let Batch { parts, writes, clients: taken } = self.batch(&left, extras)?;
             let Sent::Cancelled(reasons) = self.transact_once("register", &writes).await? else {
-                open.iter().for_each(|at| outcomes[*at] = Some(Registered::Created));
+                open.iter().take(taken).for_each(|at| outcomes[*at] = Some(Registered::Created));
+                patience = Patience::new();
                 continue;
             };
-            let decided = verdicts(&left, extras.idempotency, &parts, &reasons)?;
+            let decided = verdicts(&left[..taken], extras.idempotency, &parts, &reasons)?;
             if decided.iter().any(Option::is_some) {
                 for (at, outcome) in open.iter().zip(decided) {
                     outcomes[*at] = outcome;

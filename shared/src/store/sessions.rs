@@ -3,7 +3,7 @@
 //! the expiry as well.
 
 use super::item::{Item, Reader, item, n, s};
-use super::transaction::{Sent, failed};
+use super::transaction::{Sent, failed, met};
 use super::wire::{Attributes, PutItem};
 use super::{Store, StoreError, keys};
 use crate::config::TradersRoom;
@@ -165,7 +165,12 @@ impl Store {
         Ok(match self.transact("use link", writes).await? {
             Sent::Done => Some(client),
             // Session keys are random: a record of this one is from an earlier attempt of this call.
-            Sent::Cancelled(reasons) => reasons.get(1).is_some_and(failed).then_some(client),
+            Sent::Cancelled(reasons) if reasons.get(1).is_some_and(failed) => Some(client),
+            // Nobody looked.
+            Sent::Cancelled(reasons) if reasons.get(1).is_some_and(met) => {
+                return Err(StoreError::outrun("use link"));
+            }
+            Sent::Cancelled(_) => None,
         })
     }
 
@@ -206,7 +211,7 @@ impl Store {
             .table_name(&self.tables.expiring)
             .key("pk", s(keys::session(digest)))
             .update_expression("SET expiresAt = :expires")
-            .condition_expression("expiresAt > :now")
+            .condition_expression("expiresAt > :now AND expiresAt < :expires")
             .expression_attribute_values(":expires", n(expires_at))
             .expression_attribute_values(":now", n(now))
             .send()
