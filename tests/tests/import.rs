@@ -6,6 +6,7 @@ use clap::Parser;
 use local::import::{Ended, Import};
 use serde_json::json;
 use shared::model::Timestamp;
+use shared::store::Registered;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -76,6 +77,37 @@ async fn every_record_is_imported_once_whatever_happens_to_the_calls() {
         let last = if number % 10 == 8 { number + 1 } else { number };
         assert_eq!(client["lastName"], format!("Row {last}"));
     }
+    app.assert_consistent().await;
+    drop(app);
+    dynamodb.stop().await;
+}
+
+/// Counters too: each of these is of a source, a status and a month of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_one_transaction_goes_into_the_next() {
+    let dynamodb = Dynamodb::start().await;
+    let proxy = Proxy::start(dynamodb.address).await;
+    let app = TestApp::start_on(proxy.endpoint()).await;
+    app.bucket("b1", "A", &[]).await;
+    let clients: Vec<_> = (0..60)
+        .map(|number| {
+            let mut client = tests::new_client(&format!("c{number}@example.com"), "A", "b1", None);
+            client.status = format!("status {number}");
+            client.given.source_id = Some(format!("source {number}"));
+            client.created_date = Timestamp::from_millis(1_600_000_000_000 + number * 3_000_000_000).unwrap();
+            client
+        })
+        .collect();
+    proxy.keep_transactions();
+    // Of an earlier attempt, which is recognised among the others.
+    proxy.fail_transactions([Conflict, WrittenThenConflict]);
+    let registered = app.store().register_all(&clients).await.unwrap();
+    assert_eq!(registered, vec![Registered::Created; 60]);
+    let transactions = proxy.kept_transactions();
+    let most = transactions.iter().map(|one| one["TransactItems"].as_array().unwrap().len()).max().unwrap();
+    assert!(transactions.len() >= 5 && (80..=100).contains(&most), "{} of {most}", transactions.len());
+    let partner = app.partner(&["A"]).await;
+    assert_eq!(app.leads(&partner, "b1", "A", &json!({})).await.keys().len(), 60);
     app.assert_consistent().await;
     drop(app);
     dynamodb.stop().await;
