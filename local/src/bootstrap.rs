@@ -170,7 +170,11 @@ async fn restore_administrator(store: &Store) -> Result<()> {
     // Again where somebody changes or deletes it meanwhile.
     for _ in 0..10 {
         create_roles(store).await?;
-        let Some(stored) = store.role(&administrator.id).await? else { continue };
+        let Some(stored) = store.role(&administrator.id).await? else {
+            // Of all roles a list was read that was not up to date.
+            store.create_role(administrator).await?;
+            continue;
+        };
         if stored.role.permissions == administrator.permissions {
             return Ok(());
         }

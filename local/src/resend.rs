@@ -110,6 +110,13 @@ impl Sum {
             MailStatus::Sent => self.sent += 1,
             MailStatus::Repeated => self.before += 1,
             MailStatus::Refused => *self.refused.entry(reason).or_default() += 1,
+            MailStatus::Failed if outcome.is_unanswered => {
+                self.failed += 1;
+                writeln!(
+                    std::io::stderr(),
+                    "{client}: no answer ({reason}): it may have been sent; run this again after half a minute"
+                )?;
+            }
             MailStatus::Failed if outcome.is_unavailable => {
                 bail!("no email is taken at this time ({reason}); run it again once the cause is mended")
             }

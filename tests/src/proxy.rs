@@ -237,10 +237,10 @@ impl Proxy {
         (under_way.arrived, under_way.met)
     }
 
-    /// Answers the next calls of an operation with DynamoDB's own 500 while they are on their way, until
+    /// Answers the next call of an operation on a table with DynamoDB's own 500 while it is on its way, until
     /// [`Proxy::deliver_late`].
-    pub fn delay(&self, operation: &str, calls: usize) {
-        lock(&self.state.delayed).insert(operation.to_owned(), calls);
+    pub fn delay(&self, operation: &str, table: &str) {
+        lock(&self.state.delayed).insert((operation.to_owned(), table.to_owned()));
     }
 
     /// Lets the calls arrive that are still on their way, and tells how many there were.
@@ -312,8 +312,8 @@ struct State {
     shortfall: Mutex<Shortfall>,
     faults: Mutex<VecDeque<Fault>>,
     late: Mutex<Vec<Request<Full<Bytes>>>>,
-    /// How many calls of each operation are late yet.
-    delayed: Mutex<HashMap<String, usize>>,
+    /// Operations on tables whose next call is late.
+    delayed: Mutex<HashSet<(String, String)>>,
     hold: Mutex<Hold>,
     gate: Semaphore,
     latency: Mutex<Duration>,
@@ -524,7 +524,9 @@ impl State {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         parts.uri = format!("http://{}{path}", self.dynamodb).parse::<Uri>().unwrap();
         let next = |left: &mut usize| std::mem::replace(left, left.saturating_sub(1)) > 0;
-        if fault == Some(Fault::Late) || lock(&self.delayed).get_mut(&operation).is_some_and(next) {
+        let is_delayed = |table: &&str| lock(&self.delayed).remove(&(operation.clone(), (*table).to_owned()));
+        let asked_of: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if fault == Some(Fault::Late) || tables(&asked_of).iter().any(is_delayed) {
             lock(&self.late).push(Request::from_parts(parts, Full::new(body)));
             return lost();
         }

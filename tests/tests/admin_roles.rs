@@ -274,10 +274,10 @@ async fn a_late_deletion_or_change_does_not_concern_the_role_that_was_made_again
     let built_in = call(&app, "GET", &path, Value::Null).await.json();
     for change in [false, true] {
         if change {
-            proxy.delay("UpdateItem", 1);
+            proxy.delay("UpdateItem", "RolesTable");
             call(&app, "PATCH", &path, json!({ "name": "Changed" })).await.assert_ok();
         }
-        proxy.delay("DeleteItem", 1);
+        proxy.delay("DeleteItem", "RolesTable");
         assert_eq!(call(&app, "DELETE", &path, Value::Null).await.status, 204);
         local::bootstrap::create_roles(app.store()).await.unwrap();
         assert_eq!(proxy.deliver_late().await, 1 + usize::from(change));

@@ -329,12 +329,12 @@ async fn a_late_claim_or_refusal_changes_nothing() {
         ClaimMail::Settled => None,
         ClaimMail::Busy => panic!("nobody has it"),
     };
-    proxy.delay("PutItem", 1);
+    proxy.delay("PutItem", "ExpiringTable");
     let first = claim(false).await.unwrap();
     store.release_mail(&first).await.unwrap();
     assert_eq!(proxy.deliver_late().await, 1);
     let second = claim(false).await.unwrap();
-    proxy.delay("PutItem", 1);
+    proxy.delay("PutItem", "ExpiringTable");
     store.settle_mail(&second, &MailOutcome::Refused("code")).await.unwrap();
     let third = claim(true).await.unwrap();
     store.settle_mail(&third, &MailOutcome::Sent).await.unwrap();

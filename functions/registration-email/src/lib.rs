@@ -68,13 +68,19 @@ pub struct Outcome {
     pub status: MailStatus,
     /// Why it was refused or failed: a code, without any address.
     pub reason: Option<Cow<'static, str>>,
-    /// No email is taken at this time.
+    /// No email is taken at this time, or none is answered.
     pub is_unavailable: bool,
+    /// Nobody knows whether it was taken.
+    pub is_unanswered: bool,
 }
 
 impl Outcome {
     fn of(status: MailStatus, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: Some(reason.into()), is_unavailable: false }
+        Self { reason: Some(reason.into()), ..Self::silent(status) }
+    }
+
+    fn silent(status: MailStatus) -> Self {
+        Self { status, reason: None, is_unavailable: false, is_unanswered: false }
     }
 }
 
@@ -167,7 +173,7 @@ impl RegistrationEmail {
         let claim = match self.store.claim_mail(id, refused_too).await {
             Ok(ClaimMail::Claimed(claim)) => claim,
             Ok(ClaimMail::Settled) => {
-                return Outcome { status: MailStatus::Repeated, reason: None, is_unavailable: false };
+                return Outcome::silent(MailStatus::Repeated);
             }
             Ok(ClaimMail::Busy) => {
                 return Outcome::of(MailStatus::Failed, "another invocation is sending it");
@@ -179,9 +185,7 @@ impl RegistrationEmail {
             Err(error) => Err(error),
         };
         let (settled, outcome) = match sent {
-            Ok(()) => {
-                (MailOutcome::Sent, Outcome { status: MailStatus::Sent, reason: None, is_unavailable: false })
-            }
+            Ok(()) => (MailOutcome::Sent, Outcome::silent(MailStatus::Sent)),
             Err(MailError::Refused(ref code)) => {
                 (MailOutcome::Refused(code), Outcome::of(MailStatus::Refused, code.clone()))
             }
@@ -189,7 +193,8 @@ impl RegistrationEmail {
             Err(MailError::Unavailable(code)) => return self.give_up(&claim, code, true).await,
             // The claim is kept to its end: a service that takes emails and answers none would get each one again at once.
             Err(MailError::Unanswered(code)) => {
-                return Outcome { is_unavailable: true, ..Outcome::of(MailStatus::Failed, code) };
+                let failed = Outcome::of(MailStatus::Failed, code);
+                return Outcome { is_unavailable: true, is_unanswered: true, ..failed };
             }
         };
         match self.store.settle_mail(&claim, &settled).await {

@@ -19,7 +19,7 @@ impl Version {
         Ok(Self(Some(URL_SAFE_NO_PAD.encode(noise))))
     }
 
-    /// A stored state; `None` is that of a record which was never changed.
+    /// A stored state; `None` is that of a record which has none until it is changed.
     pub fn stored(text: Option<&str>) -> Self {
         Self(text.map(str::to_owned))
     }
