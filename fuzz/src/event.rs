@@ -197,7 +197,8 @@ pub fn run(data: &[u8]) {
     let (handler, header) = FUNCTIONS[usize::from(*picked) % FUNCTIONS.len()];
     let Ok(event) = serde_json::from_slice::<Value>(event) else { return };
     let Some(event) = possible(event) else { return };
-    let Ok(request) = serde_json::from_str::<LambdaRequest>(&event.to_string()) else { return };
+    let Ok(mut request) = serde_json::from_str::<LambdaRequest>(&event.to_string()) else { return };
+    shared::http::encode_query(&mut request);
     let request = Request::from(request);
     let presented = header.and_then(|header| header.read(&request)).map(str::to_owned);
     let parameters = request.path_parameters();
@@ -278,7 +279,6 @@ pub(crate) fn possible(event: Value) -> Option<Value> {
         .filter(|method| ["GET", "HEAD", "POST", "PATCH", "DELETE"].contains(&method.as_str()))?;
     let route = text(&event["routeKey"]).unwrap_or_default();
     let query = text(&event["rawQueryString"]).unwrap_or_default();
-    let is_query = query.bytes().all(|byte| byte.is_ascii_graphic() && !b"#<>\"{}|\\^`".contains(&byte));
     let body = text(&event["body"]);
     let encoded =
         event["isBase64Encoded"] == true && STANDARD.decode(body.as_deref().unwrap_or_default()).is_ok();
@@ -293,7 +293,7 @@ pub(crate) fn possible(event: Value) -> Option<Value> {
         "version": "2.0",
         "routeKey": route,
         "rawPath": "/path",
-        "rawQueryString": if is_query { query } else { String::new() },
+        "rawQueryString": query,
         "queryStringParameters": texts(&event["queryStringParameters"]),
         "cookies": event["cookies"].as_array().map(|cookies| cookies.iter().filter_map(text).collect::<Vec<_>>()),
         "headers": headers,

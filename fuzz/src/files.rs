@@ -18,7 +18,8 @@ pub fn run(data: &[u8]) {
     let Some((picked, event)) = choice(data, 2) else { return };
     let Ok(event) = serde_json::from_slice::<Value>(event) else { return };
     let Some(event) = possible(event) else { return };
-    let Ok(request) = serde_json::from_str::<LambdaRequest>(&event.to_string()) else { return };
+    let Ok(mut request) = serde_json::from_str::<LambdaRequest>(&event.to_string()) else { return };
+    shared::http::encode_query(&mut request);
     let request = Request::from(request);
     let asked = request.headers().clone();
     let names = |header: &str, known: &[&str]| {

@@ -280,7 +280,13 @@ fn plain_date(text: &str) -> Option<Option<i64>> {
 fn phone(text: &str) {
     let body = serde_json::json!({ "email": "a@example.com", "phone": text, "firstName": "A" }).to_string();
     let read = SignUp::parse(body.as_bytes());
-    let kept: String = text.trim().chars().filter(|c| !" \t\u{a0}.-()".contains(*c)).collect();
+    let dropped = ['.', '(', ')', ' ', '\t', '\u{a0}', '\u{202f}', '\u{205f}', '\u{3000}', '-', '\u{2212}'];
+    let is_dropped = |c: char| {
+        dropped.contains(&c)
+            || (0x2000..=0x200a).contains(&u32::from(c))
+            || (0x2010..=0x2015).contains(&u32::from(c))
+    };
+    let kept = text.trim().replace(is_dropped, "");
     let digits = kept.strip_prefix('+').unwrap_or(&kept);
     let valid = (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     match read {

@@ -112,7 +112,8 @@ impl Deployed {
     pub async fn invoke(self, event: String) -> Result<Value> {
         match self.work {
             Work::Requests(handler) => {
-                let payload: LambdaRequest = serde_json::from_str(&event)?;
+                let mut payload: LambdaRequest = serde_json::from_str(&event)?;
+                shared::http::encode_query(&mut payload);
                 let service = service_fn(move |request: Request| handler(request).map(Ok::<_, Infallible>));
                 let event = LambdaEvent::new(payload, LambdaContext::default());
                 Ok(serde_json::to_value(Adapter::from(service).call(event).await?)?)

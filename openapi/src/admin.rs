@@ -359,7 +359,7 @@ fn buckets() -> Vec<Described> {
                 400,
                 PARAMETERS,
                 &[
-                    ApiError::bad_request("from must be an ISO 8601 date"),
+                    ApiError::bad_request("from must be an ISO 8601 date from 1970 to 2286"),
                     ApiError::bad_request("from must not be after to"),
                 ],
             )

@@ -19,7 +19,7 @@ const NAME: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 const NOT_BLANK: &str = r"\S";
 /// 5 to 15 digits; blanks, dots, dashes and parentheses are dropped.
-const PHONE: &str = r"^\s*[ \t\u00a0.()\-]*\+?([ \t\u00a0.()\-]*[0-9]){5,15}[ \t\u00a0.()\-]*\s*$";
+const PHONE: &str = r"^\s*[ \t\u00a0\u2000-\u200a\u202f\u205f\u3000.()\-\u2010-\u2015\u2212]*\+?([ \t\u00a0\u2000-\u200a\u202f\u205f\u3000.()\-\u2010-\u2015\u2212]*[0-9]){5,15}[ \t\u00a0\u2000-\u200a\u202f\u205f\u3000.()\-\u2010-\u2015\u2212]*\s*$";
 /// What fits 64 bits, as text.
 const MILLISECONDS: &str = r"^\s*[+\-]?[0-9]{1,18}\s*$";
 pub(crate) const BUCKET_ID: &str = "^[A-Za-z0-9_-]{1,128}$";

@@ -44,7 +44,8 @@ pub(crate) fn headers() -> Vec<(&'static str, Header)> {
         (
             "x-request-id",
             header(
-                "On every answer. It finds the request in our logs: give it when you ask for help.",
+                "On every answer but the gateway's own, which have `apigw-requestid`. It finds the request in our logs: give it when \
+                 you ask for help.",
                 "Jx1abcdEDoEEPlg=".into(),
             ),
         ),

@@ -71,7 +71,8 @@ fn leads() -> Described {
          a `POST` so that many emails fit.\n\n\
          An email or id that is not in this bucket is simply absent from the answer; `x-missing-count` says how many are. Pages \
          are cut after filtering, from one fixed order: `createdDate`, then id (with `filters.updatedDate`: `updatedDate`, then \
-         id). New leads come at the end, so paging with `offset` sees none twice and misses none.\n\n\
+         id). New leads come at the end, so paging by `createdDate` with `offset` sees none twice and misses none. Leads that \
+         change move to the end of the order by `updatedDate`: page with `cursor` there.\n\n\
          To poll for changes, ask with `filters.updatedDate` from a minute before your last poll.",
     )
     .token(AUTHORIZATION, &VIEWS)

@@ -9,7 +9,7 @@ use crate::page::Page;
 use crate::store::StoreError;
 use crate::telemetry::{self, RequestLine};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use lambda_http::request::RequestContext;
+use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Body, Request, RequestExt};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -222,6 +222,22 @@ pub struct Exchange {
     token_id: Option<TokenId>,
     activity: Activity,
     started: Instant,
+}
+
+/// Encodes what a query must not have as it is, as browsers do before they send it: `lambda_http` would panic. Whether API
+/// Gateway lets it through is not documented.
+pub fn encode_query(event: &mut LambdaRequest) {
+    let is_unfit = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'<' | b'>' | b'#');
+    if let LambdaRequest::ApiGatewayV2(event) = event
+        && let Some(query) = &mut event.raw_query_string
+        && query.bytes().any(is_unfit)
+    {
+        let encoded = query.bytes().map(|byte| match is_unfit(byte) {
+            true => format!("%{byte:02X}"),
+            false => char::from(byte).to_string(),
+        });
+        *query = encoded.collect();
+    }
 }
 
 /// How long an answer may take; a function is ended soon after (`Timeout` in `template.yaml`), and API Gateway would
@@ -463,6 +479,29 @@ mod tests {
                 shown => assert_eq!(shown, &Body::from(body)),
             }
             assert!(response.headers().contains_key("content-type"));
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_none_is_read_all_the_same() {
+        for (raw, encoded) in [
+            ("limit=7&cursor=a%20b+c", "limit=7&cursor=a%20b+c"),
+            ("x=\"<>#|{}\\^`~\u{7f} \u{e9}\n&limit=7", "x=%22%3C%3E%23|{}\\^`~%7F%20%C3%A9%0A&limit=7"),
+            ("", ""),
+        ] {
+            let event = serde_json::json!({
+                "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": raw, "headers": {}, "isBase64Encoded": false,
+                "requestContext": {
+                    "accountId": "1", "apiId": "a", "stage": "$default", "time": "", "timeEpoch": 1, "requestId": "id",
+                    "http": { "method": "GET", "path": "/", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "" },
+                },
+            });
+            let mut event: LambdaRequest = serde_json::from_str(&event.to_string()).unwrap();
+            encode_query(&mut event);
+            let request = Request::from(event);
+            assert_eq!(request.uri().query().unwrap_or_default(), encoded);
+            let limit = request.query_string_parameters().first("limit").map(str::to_owned);
+            assert_eq!(limit.is_some(), !raw.is_empty());
         }
     }
 

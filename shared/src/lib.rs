@@ -43,6 +43,8 @@ pub use error::ApiError;
 use activity::Activity;
 use auth::Authenticator;
 use config::TradersRoom;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{LambdaEvent, Service};
 use store::Store;
 
 /// What one running instance of a function holds between invocations: clients and caches.
@@ -142,9 +144,13 @@ where
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         // Lambda gives the time before the first request more processor than the requests themselves.
         warm_up.await;
-        lambda_http::run(lambda_http::service_fn(|request| {
+        let mut service = lambda_http::Adapter::from(lambda_http::service_fn(|request| {
             let answer = handler(request);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        }));
+        lambda_http::lambda_runtime::run(lambda_http::service_fn(|mut event: LambdaEvent<LambdaRequest>| {
+            http::encode_query(&mut event.payload);
+            service.call(event)
         }))
         .await
     })

@@ -135,7 +135,7 @@ async fn what_is_given_is_checked() {
         ("name", json!("x".repeat(129)), "name must be a string of 1 to 128 characters".into()),
         ("roleId", json!("nobody"), "roleId must be the id of a role".into()),
         ("roleId", json!("partner"), own.into()),
-        ("expiresAt", json!("soon"), "expiresAt must be an ISO 8601 date-time".into()),
+        ("expiresAt", json!("soon"), "expiresAt must be an ISO 8601 date-time from 1970 to 2286".into()),
         ("expiresAt", json!("2001-01-01T00:00:00Z"), "expiresAt must be in the future".into()),
         ("whitelist", json!(["127.0.0.1", "localhost"]), format!("whitelist[1] {entry}")),
         ("whitelist", json!(["10.0.0.0/33"]), format!("whitelist[0] {entry}")),

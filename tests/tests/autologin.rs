@@ -115,7 +115,7 @@ async fn expired_used_unknown_and_malformed_links_are_answered_alike() {
     let (_, expired) = app.signed_up_with_link("expired@example.com").await;
     let record = app.record(&link_record(&expired)).await.unwrap();
     let left = moment(&record, "expiresAt") - now();
-    assert!((540..=600).contains(&left), "{left}");
+    assert!((541..=601).contains(&left), "{left}");
     app.set_record(&link_record(&expired), "expiresAt", now() - 1).await;
 
     let mut bodies = Vec::new();

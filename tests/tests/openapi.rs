@@ -124,7 +124,7 @@ fn everything(document: &Value) -> (Value, Client) {
                 fields.keys().map(|field| (field.clone(), json!("x"))).collect::<Map<_, _>>().into()
             }
             "agreements" => {
-                json!([{ "label": "Terms", "ip": "127.0.0.1", "signedAt": "2026-01-01T12:00:00Z" }])
+                json!([{ "label": "Terms", "ip": "127.0.0.1", "signedAt": "2026-01-01T12:00:00.000Z" }])
             }
             other => json!(format!("{other}-value")),
         };

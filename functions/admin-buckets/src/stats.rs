@@ -52,9 +52,9 @@ pub(super) async fn stats(
     let parameters = Parameters::read(request, &["from", "to"])?;
     let day = |name: &str, open: Timestamp| match parameters.get(name) {
         None => Ok(open.millis()),
-        Some(text) => Timestamp::parse_iso(text)
-            .map(Timestamp::millis)
-            .ok_or_else(|| ApiError::bad_request(format!("{name} must be an ISO 8601 date"))),
+        Some(text) => Timestamp::parse_iso(text).map(Timestamp::millis).ok_or_else(|| {
+            ApiError::bad_request(format!("{name} must be an ISO 8601 date from 1970 to 2286"))
+        }),
     };
     let (from, to) = (day("from", Timestamp::MIN)?, day("to", Timestamp::MAX)?);
     if from > to {

@@ -52,7 +52,8 @@ async fn me(app: &App, request: &Request) -> Result<Answer, ApiError> {
 
 /// 204; to the form of a page, 303 back to the page.
 async fn log_out(app: &App, request: &Request) -> Result<Answer, ApiError> {
-    if let Some(key) = session::key(request) {
+    let key = session::key(request);
+    if let Some(key) = &key {
         app.store.end_session(&key.digest()).await?;
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -61,7 +62,11 @@ async fn log_out(app: &App, request: &Request) -> Result<Answer, ApiError> {
     } else {
         Answer::empty()
     };
-    Ok(answer.header("set-cookie", session::end_cookie(request)).private())
+    // A form of another site comes without the cookie, and must not take it away.
+    Ok(match key {
+        Some(_) => answer.header("set-cookie", session::end_cookie(request)).private(),
+        None => answer.private(),
+    })
 }
 
 fn no_page() -> Answer {

@@ -154,9 +154,15 @@ pub struct Agreement {
     /// Address it was signed from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
-    /// When it was signed, ISO 8601.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When it was signed, ISO 8601, as it was given; shown as all times are (CONTRACT.md, section 0).
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown_moment")]
     pub signed_at: Option<String>,
+}
+
+/// A moment in the form of answers, or as it was given where it is before 1970 or after 2286.
+fn shown_moment<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    let moment = text.as_deref().and_then(Timestamp::parse_iso).map(|moment| moment.to_string());
+    moment.as_ref().or(text.as_ref()).serialize(to)
 }
 
 /// A valid Sign Up request body.
@@ -269,11 +275,15 @@ fn read_meta(object: &Object<'_>) -> Result<Option<String>, Invalid> {
     }
 }
 
-/// Blanks, dots, dashes and parentheses are dropped; what is left must be 5 to 15 digits with an
-/// optional leading `+`.
+/// Blanks, dots, dashes and parentheses are dropped, of whatever width they are; what is left must be 5 to 15 digits
+/// with an optional leading `+`.
 fn read_phone(text: &str) -> Option<String> {
+    let is_blank = |c| {
+        matches!(c, ' ' | '\t' | '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+    };
+    let is_dash = |c| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let kept: String =
-        text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\u{a0}' | '.' | '-' | '(' | ')')).collect();
+        text.chars().filter(|c| !is_blank(*c) && !is_dash(*c) && !matches!(c, '.' | '(' | ')')).collect();
     let digits = kept.strip_prefix('+').unwrap_or(&kept);
     let valid = (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     valid.then_some(kept)
@@ -531,10 +541,11 @@ impl ClientChange {
                 None => None,
             },
             ftd: match optional("ftd")? {
-                Some(Some(text)) => Some(Some(
-                    Timestamp::parse_iso(&text)
-                        .ok_or_else(|| Invalid::new("ftd must be an ISO 8601 date-time"))?,
-                )),
+                Some(Some(text)) => {
+                    Some(Some(Timestamp::parse_iso(&text).ok_or_else(|| {
+                        Invalid::new("ftd must be an ISO 8601 date-time from 1970 to 2286")
+                    })?))
+                }
                 Some(None) => Some(None),
                 None => None,
             },
@@ -611,12 +622,32 @@ mod tests {
         }
     }
 
+    /// CONTRACT.md, section 0: times in answers have one form.
+    #[test]
+    fn moments_of_agreements_are_shown_in_the_one_form() {
+        for (given, shown) in [
+            ("2026-01-01T12:00:00Z", "2026-01-01T12:00:00.000Z"),
+            ("2026-01-01T14:00:00.5+02:00", "2026-01-01T12:00:00.500Z"),
+            ("2026-01-01", "2026-01-01T00:00:00.000Z"),
+            ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59Z"),
+        ] {
+            let agreement = Agreement { signed_at: Some(given.to_owned()), ..Agreement::default() };
+            let expected = serde_json::json!({ "signedAt": shown });
+            assert_eq!(serde_json::to_value(&agreement).unwrap(), expected, "{given}");
+        }
+        assert_eq!(serde_json::to_value(Agreement::default()).unwrap(), serde_json::json!({}));
+    }
+
     #[test]
     fn phones() {
         for (given, kept) in [
             ("+1234567890", Some("+1234567890")),
             ("(030) 123-45.67", Some("0301234567")),
             ("12345", Some("12345")),
+            ("+33\u{202f}6\u{2009}12\u{3000}34", Some("+3361234")),
+            ("555\u{2011}123\u{2013}4567\u{2212}8", Some("55512345678")),
+            ("123\n45", None),
+            ("123\u{200b}45", None),
             ("+123456789012345", Some("+123456789012345")),
             ("1234", None),
             ("+1234567890123456", None),

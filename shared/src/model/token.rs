@@ -220,13 +220,13 @@ impl NewToken {
         object.only(&Self::FIELDS)?;
         let name = object.name("name", NAME_MAX_CHARS)?;
         let role_id = RoleId::new(object.name("roleId", NAME_MAX_CHARS)?);
-        let expires_at = match object.text("expiresAt", usize::MAX)? {
-            Some(text) => Some(
-                Timestamp::parse_iso(&text)
-                    .ok_or_else(|| Invalid::new("expiresAt must be an ISO 8601 date-time"))?,
-            ),
-            None => None,
-        };
+        let expires_at =
+            match object.text("expiresAt", usize::MAX)? {
+                Some(text) => Some(Timestamp::parse_iso(&text).ok_or_else(|| {
+                    Invalid::new("expiresAt must be an ISO 8601 date-time from 1970 to 2286")
+                })?),
+                None => None,
+            };
         if expires_at.is_some_and(|expiry| expiry <= now) {
             return Err(Invalid::new("expiresAt must be in the future"));
         }

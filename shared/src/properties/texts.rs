@@ -22,8 +22,8 @@ fn phone(text: &str) -> Result<String, String> {
 fn phone_part() -> impl Strategy<Value = String> {
     prop_oneof![
         20 => (0..10u8).prop_map(|digit| digit.to_string()),
-        6 => select(vec![" ", ".", "-", "(", ")", "\t", "\u{a0}"]).prop_map(str::to_owned),
-        1 => select(vec!["+", "x", "/", "٣", "９", "\u{200b}", ",", "#", "–"]).prop_map(str::to_owned),
+        6 => select(vec![" ", ".", "-", "(", ")", "\t", "\u{a0}", "\u{202f}", "–"]).prop_map(str::to_owned),
+        1 => select(vec!["+", "x", "/", "٣", "９", "\u{200b}", ",", "#", "\u{2060}"]).prop_map(str::to_owned),
     ]
 }
 
@@ -80,7 +80,7 @@ proptest! {
         plus in any::<bool>(), parts in vec(phone_part(), 0..24), blanks in select(vec!["", " ", "\t"]),
     ) {
         let text = format!("{blanks}{}{}{blanks}", if plus { "+" } else { "" }, parts.concat());
-        let kept: String = text.chars().filter(|c| !" \t\u{a0}.-()".contains(*c)).collect();
+        let kept: String = text.chars().filter(|c| !" \t\u{a0}\u{202f}.-–()".contains(*c)).collect();
         let digits = kept.strip_prefix('+').unwrap_or(&kept);
         let valid = digits.chars().all(|c| c.is_ascii_digit()) && (5..=15).contains(&digits.chars().count());
         let expected = if text.trim().is_empty() {

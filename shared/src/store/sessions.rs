@@ -64,7 +64,8 @@ impl NewLink {
         item([
             ("pk", s(keys::link(&self.digest))),
             ("id", s(client.as_str())),
-            ("expiresAt", n(now() + i64::from(self.lifetime))),
+            // The second that has begun is not a part of its time.
+            ("expiresAt", n(now() + 1 + i64::from(self.lifetime))),
         ])
     }
 }
