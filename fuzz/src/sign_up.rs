@@ -215,6 +215,12 @@ fn shown(client: &Client, lead: &Lead) {
     expected.status = Some(client.status.clone());
     expected.state = Some(client.state.clone());
     expected.affiliate_id = client.affiliate_id.clone();
+    // Moments are shown in one form.
+    for signed_at in expected.agreements.iter_mut().filter_map(|agreement| agreement.signed_at.as_mut()) {
+        if let Some(moment) = Timestamp::parse_iso(signed_at) {
+            *signed_at = moment.to_string();
+        }
+    }
     assert_eq!(again, expected);
 }
 
