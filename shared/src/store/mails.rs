@@ -97,9 +97,31 @@ impl Store {
             MailOutcome::Sent => record.insert("sentAt".into(), n(now)),
             MailOutcome::Refused(reason) => record.insert("refused".into(), s(*reason)),
         };
-        let mut put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(record));
         // What was sent was sent, whoever claims it now. What was refused may have been sent since by another claim.
-        if let MailOutcome::Refused(_) = outcome {
+        let only_own = matches!(outcome, MailOutcome::Refused(_));
+        self.put_mail("settle mail", claim, record, only_own).await
+    }
+
+    /// Gives a claim up, so that the email can be tried again at once.
+    ///
+    /// # Errors
+    /// DynamoDB failed after all retries; the claim then ends by itself.
+    pub async fn release_mail(&self, claim: &MailClaim) -> Result<(), StoreError> {
+        let mut record = claim.record(Timestamp::now().millis() / 1000);
+        record.insert("claimedUntil".into(), n(0));
+        self.put_mail("release mail", claim, record, true).await
+    }
+
+    /// Writes an email's record; where it is of this claim only, one that another has now stays as it is.
+    async fn put_mail(
+        &self,
+        operation: &'static str,
+        claim: &MailClaim,
+        record: Item,
+        only_own: bool,
+    ) -> Result<(), StoreError> {
+        let mut put = self.sdk().put_item().table_name(&self.tables.expiring).set_item(Some(record));
+        if only_own {
             put = put
                 .condition_expression("claim = :claim")
                 .expression_attribute_values(":claim", b(&claim.id));
@@ -111,34 +133,7 @@ impl Store {
                     Some(PutItemError::ConditionalCheckFailedException(_))
                 ) =>
             {
-                Err(StoreError::of("settle mail", &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives a claim up, so that the email can be tried again at once.
-    ///
-    /// # Errors
-    /// DynamoDB failed after all retries; the claim then ends by itself.
-    pub async fn release_mail(&self, claim: &MailClaim) -> Result<(), StoreError> {
-        let mut record = claim.record(Timestamp::now().millis() / 1000);
-        record.insert("claimedUntil".into(), n(0));
-        let put = self
-            .sdk()
-            .put_item()
-            .table_name(&self.tables.expiring)
-            .set_item(Some(record))
-            .condition_expression("claim = :claim")
-            .expression_attribute_values(":claim", b(&claim.id));
-        match put.send().await {
-            Err(error)
-                if !matches!(
-                    error.as_service_error(),
-                    Some(PutItemError::ConditionalCheckFailedException(_))
-                ) =>
-            {
-                Err(StoreError::of("release mail", &error))
+                Err(StoreError::of(operation, &error))
             }
             _ => Ok(()),
         }
